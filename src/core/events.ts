@@ -1,0 +1,179 @@
+/** Everything the router has to say to its host: one union, one callback, no second logging channel. Types only. */
+import type { ErrorCode } from '../errors.js';
+
+/** What every event carries. */
+export interface EventBase {
+  /** How much it matters. */
+  readonly level: 'info' | 'warn' | 'error';
+  /** The request it belongs to; `undefined` for background work. */
+  readonly requestId: string | undefined;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+/** A request that drew at least one picture. */
+export interface RequestCompleted extends EventBase {
+  /** Discriminates. */
+  readonly type: 'request.completed';
+  /** Whose. */
+  readonly tenant: string;
+  /** The slug asked for. */
+  readonly model: string;
+  /** The slug that drew. */
+  readonly servedBy: string;
+  /** Pictures asked for. */
+  readonly asked: number;
+  /** Pictures delivered. */
+  readonly images: number;
+  /** Booked, in micro-dollars. */
+  readonly costMicroUsd: number;
+  /** From the request's arrival to its last picture. */
+  readonly latencyMs: number;
+}
+
+/** A request that was answered with an error. */
+export interface RequestFailed extends EventBase {
+  /** Discriminates. */
+  readonly type: 'request.failed';
+  /** What the client was told. */
+  readonly code: ErrorCode;
+  /** What the client was told, refined. */
+  readonly reason: string | undefined;
+  /** What caused it. May hold a vendor's words: fit for a log, not for a client. */
+  readonly cause: unknown;
+}
+
+/** One call of a provider has ended, well or badly. */
+export interface UpstreamCall extends EventBase {
+  /** Discriminates. */
+  readonly type: 'upstream.call';
+  /** The provider's name. */
+  readonly provider: string;
+  /** The slug that drew. */
+  readonly model: string;
+  /** Pictures asked of this call. */
+  readonly asked: number;
+  /** Pictures that came. */
+  readonly images: number;
+  /** Booked for this call, in micro-dollars. */
+  readonly costMicroUsd: number;
+  /** How long it took. */
+  readonly latencyMs: number;
+  /** The vendor's own id of the call. */
+  readonly upstreamId: string | undefined;
+  /** What it failed with. */
+  readonly error: unknown;
+}
+
+/** The budget store did not take a settlement; it is tried again until it does or the process ends. */
+export interface HoldUnsettled extends EventBase {
+  /** Discriminates. */
+  readonly type: 'hold.unsettled';
+  /** The hold's id. */
+  readonly holdId: string;
+  /** What was to be done. */
+  readonly action: 'commit' | 'release';
+  /** How often it was tried so far. */
+  readonly attempts: number;
+  /** What the store threw last. */
+  readonly cause: unknown;
+}
+
+/** A settlement that did not go through at first has landed. */
+export interface HoldSettled extends EventBase {
+  /** Discriminates. */
+  readonly type: 'hold.settled';
+  /** The hold's id. */
+  readonly holdId: string;
+  /** What was done. */
+  readonly action: 'commit' | 'release';
+  /** How many attempts it took. */
+  readonly attempts: number;
+}
+
+/** A provider was paid without the budget store knowing, because `spend.onStoreFailure` is `allow`. */
+export interface HoldSkipped extends EventBase {
+  /** Discriminates. */
+  readonly type: 'hold.skipped';
+  /** What the store threw. */
+  readonly cause: unknown;
+}
+
+/** A bucket has passed its soft limit. */
+export interface BudgetSoftLimit extends EventBase {
+  /** Discriminates. */
+  readonly type: 'budget.soft_limit';
+  /** Whose request passed it. */
+  readonly tenant: string;
+  /** The budget's name. */
+  readonly budget: string;
+  /** Spent and held, in the budget's unit. */
+  readonly used: number;
+  /** The budget's limit. */
+  readonly limit: number;
+}
+
+/** The vendor charged more than the ceiling that was held; it is booked in full. */
+export interface PriceCeilingExceeded extends EventBase {
+  /** Discriminates. */
+  readonly type: 'price.ceiling_exceeded';
+  /** The slug that drew. */
+  readonly model: string;
+  /** What was held for the call. */
+  readonly ceilingMicroUsd: number;
+  /** What was booked. */
+  readonly costMicroUsd: number;
+}
+
+/** The vendor's usage could not be money, so the held ceiling was booked instead. */
+export interface UsageImplausible extends EventBase {
+  /** Discriminates. */
+  readonly type: 'usage.implausible';
+  /** The slug that drew. */
+  readonly model: string;
+  /** What the vendor reported. */
+  readonly usage: unknown;
+  /** What was booked. */
+  readonly costMicroUsd: number;
+}
+
+/** A storage operation failed. */
+export interface StorageFailed extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.failed';
+  /** Which one. */
+  readonly operation: 'put' | 'get' | 'stat' | 'delete' | 'sweep';
+  /** What it threw. */
+  readonly cause: unknown;
+}
+
+/** A fault of ours, or of a function of the host's. */
+export interface InternalError extends EventBase {
+  /** Discriminates. */
+  readonly type: 'internal.error';
+  /** What was thrown. */
+  readonly cause: unknown;
+}
+
+/** Everything `onEvent` can be given. New members may come with any release: ignore what you do not know. */
+export type ImagesEvent =
+  | RequestCompleted
+  | RequestFailed
+  | UpstreamCall
+  | HoldUnsettled
+  | HoldSettled
+  | HoldSkipped
+  | BudgetSoftLimit
+  | PriceCeilingExceeded
+  | UsageImplausible
+  | StorageFailed
+  | InternalError;
+
+/** Distributes over the union, so that each event keeps its own fields. */
+type WithoutAt<Event> = Event extends ImagesEvent ? Omit<Event, 'at'> : never;
+
+/** An event before the router stamps it with the time. */
+export type NewImagesEvent = WithoutAt<ImagesEvent>;
+
+/** Raises an event. Never throws. */
+export type Emit = (event: NewImagesEvent) => void;

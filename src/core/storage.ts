@@ -1,0 +1,112 @@
+/**
+ * The storage contract: where finished pictures wait until they expire. Keys are the router's own grammar
+ * (lower-case letters, digits, `_`, `-`, `.` and `/`, checked before storage sees them). What is normal, such as a
+ * missing object, is returned; only faults are thrown. Types only.
+ */
+import type { Metadata } from './image.js';
+
+/** A store of immutable objects that expire. */
+export interface MediaStorage {
+  /**
+   * Stores all of `body` or nothing: until it resolves, no reader sees the key; after it rejects or `signal`
+   * aborts, nothing is left behind. Storing a key again replaces it whole.
+   */
+  put(key: string, body: Uint8Array, options: PutOptions): Promise<void>;
+  /**
+   * Opens an object, or `undefined` when there is none or it has expired. Throws when what is stored no longer has
+   * the length recorded. Ending the iteration early closes the source.
+   */
+  get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
+  /** Describes an object without reading it, or `undefined` when there is none or it has expired. */
+  stat(key: string): Promise<StoredInfo | undefined>;
+  /** Removes an object. A missing one is fine. */
+  delete(key: string): Promise<void>;
+  /** Removes every object whose key starts with `prefix`, which ends in `/`. */
+  deletePrefix?(prefix: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  /** Removes what expired before an instant, and what broken-off writes left behind. */
+  sweep?(options: SweepOptions): Promise<SweepResult>;
+  /** A URL at which a client can read the object itself, or `undefined` when this one cannot be expressed. */
+  directUrl?(key: string, options: DirectUrlOptions): Promise<string | undefined>;
+  /** Frees what it holds. No call follows. */
+  close?(): Promise<void>;
+}
+
+/** What is stored beside the bytes. */
+export interface PutOptions {
+  /** Media type, returned as given. */
+  readonly contentType: string;
+  /** SHA-256 of the body, 64 lower-case hex digits, returned as given. */
+  readonly sha256: string;
+  /** Absolute expiry in epoch milliseconds, enforced on read. */
+  readonly expiresAt: number;
+  /** Small facts to keep, any Unicode. */
+  readonly metadata: Metadata;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to open an object. */
+export interface GetOptions {
+  /** First and last byte, both inclusive and inside the object. */
+  readonly range?: ByteRange | undefined;
+  /** Gives up, and stops the body, when aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes `start` to `end`, both inclusive. */
+export interface ByteRange {
+  /** First byte, from 0. */
+  readonly start: number;
+  /** Last byte, at least `start`. */
+  readonly end: number;
+}
+
+/** What is known about a stored object. */
+export interface StoredInfo {
+  /** Bytes in the whole object. */
+  readonly size: number;
+  /** Media type as stored. */
+  readonly contentType: string;
+  /** SHA-256 as stored, 64 lower-case hex digits. */
+  readonly sha256: string;
+  /** Epoch milliseconds. */
+  readonly storedAt: number;
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
+  /** As stored. */
+  readonly metadata: Metadata;
+}
+
+/** An open object: what is known about it, and its bytes (or the range asked for) as they are read. */
+export interface StoredObject extends StoredInfo {
+  /** Chunks of the object or range. Iterated at most once. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** What to sweep. */
+export interface SweepOptions {
+  /** Epoch milliseconds: what expired before this goes. */
+  readonly before: number;
+  /** Stops between objects when aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a sweep did. */
+export interface SweepResult {
+  /** Expired objects removed. */
+  readonly removed: number;
+  /** Left-overs of broken-off writes removed. */
+  readonly orphans: number;
+}
+
+/** What a direct URL must allow. */
+export interface DirectUrlOptions {
+  /** The only method it must serve. */
+  readonly method: 'GET' | 'HEAD';
+  /** Epoch milliseconds after which it must be refused. */
+  readonly expiresAt: number;
+  /** `Content-Type` of the answer. */
+  readonly contentType: string;
+  /** `Content-Disposition` of the answer. */
+  readonly disposition: string;
+}
