@@ -62,7 +62,7 @@ export function createGate(limit: number): Gate {
   };
 }
 
-const poolThreads = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+const poolThreads = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 
 /** The process's gate for sharp jobs: `max(1, min(cores, pool − 1))` at once. */
 export const imageJobs: Gate = createGate(Math.max(1, Math.min(availableParallelism(), poolThreads - 1)));
