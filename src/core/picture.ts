@@ -1,0 +1,31 @@
+/** What happens to a picture between provider and client: the port the use case calls, filled by the pipeline. Types only. */
+import type { ImageContentType, ImageFormat, Size } from './image.js';
+
+/** A picture as a provider sent it, and what it has to become. */
+export interface PictureOrder {
+  /** The bytes as they came; their type is looked at, never believed. */
+  readonly bytes: Uint8Array;
+  /** Exact pixels of the result; `undefined` takes the picture's own. */
+  readonly size: Size | undefined;
+  /** Format of the result; `undefined` keeps the picture's own. */
+  readonly format: ImageFormat | undefined;
+  /** 0 (smallest) to 100 (best); `undefined` takes the format's default. */
+  readonly compression: number | undefined;
+  /** Gives up waiting for a worker when aborted. */
+  readonly signal: AbortSignal;
+}
+
+/** A picture that was decoded in full and is what was ordered. */
+export interface FinishedPicture {
+  /** Encoded, without metadata. */
+  readonly bytes: Uint8Array;
+  /** Its true type. */
+  readonly contentType: ImageContentType;
+  /** Its true pixels. */
+  readonly size: Size;
+  /** SHA-256 of the bytes, 64 lower-case hex digits. */
+  readonly sha256: string;
+}
+
+/** Checks and finishes a picture. Throws `UPSTREAM_SHAPE_MISMATCH` when it is none, broken, or of another shape. */
+export type FinishPicture = (order: PictureOrder) => Promise<FinishedPicture>;
