@@ -45,9 +45,14 @@ export interface ImagesErrorOptions {
   readonly retryAfter?: number | undefined;
   /** A machine-readable refinement of the code, such as `content_filtered`. */
   readonly reason?: string | undefined;
+  /** Whether a vendor may have charged for what failed: a retry would then pay again. */
+  readonly billed?: Billed | undefined;
   /** What caused it. Reaches events, never a client. */
   readonly cause?: unknown;
 }
+
+/** Whether a vendor charged for the call that failed. Decides what is booked and whether a retry is safe. */
+export type Billed = 'no' | 'yes' | 'unknown';
 
 // Two copies of the package in one tree (a plugin that brings its own) must recognise each other's errors,
 // which `instanceof` cannot do.
@@ -67,6 +72,8 @@ export class ImagesError extends Error {
   readonly retryAfter: number | undefined;
   /** A machine-readable refinement of the code. */
   readonly reason: string | undefined;
+  /** Whether a vendor may have charged for what failed; `undefined` where none was involved. */
+  readonly billed: Billed | undefined;
 
   /** Makes an error with a code, a message for people and the optional rest. */
   constructor(code: ErrorCode, message: string, options: ImagesErrorOptions = {}) {
@@ -76,6 +83,7 @@ export class ImagesError extends Error {
     this.details = options.details;
     this.retryAfter = options.retryAfter;
     this.reason = options.reason;
+    this.billed = options.billed;
     Object.defineProperty(this, IMAGES_ERROR, { value: true });
   }
 }
@@ -98,9 +106,6 @@ export type ProviderErrorKind =
   | 'unavailable'
   | 'timeout'
   | 'shape';
-
-/** Whether the vendor charged for the call that failed. Decides what is booked and whether a retry is safe. */
-export type Billed = 'no' | 'yes' | 'unknown';
 
 /** Everything a {@link ProviderError} carries beside its kind and message. */
 export interface ProviderErrorOptions extends ImagesErrorOptions {
@@ -130,7 +135,7 @@ export class ProviderError extends ImagesError {
   /** What kind of failure it is. */
   readonly kind: ProviderErrorKind;
   /** Whether the vendor charged for the call. */
-  readonly billed: Billed;
+  declare readonly billed: Billed;
   /** The vendor's HTTP status, where there was one. */
   readonly status: number | undefined;
   /** The vendor's own id of the call, where it gave one. */
@@ -142,7 +147,6 @@ export class ProviderError extends ImagesError {
     super(CODE_OF_KIND[kind], message, { ...options, reason });
     this.name = 'ProviderError';
     this.kind = kind;
-    this.billed = options.billed;
     this.status = options.status;
     this.upstreamId = options.upstreamId;
     Object.defineProperty(this, PROVIDER_ERROR, { value: true });

@@ -29,3 +29,28 @@ export interface FinishedPicture {
 
 /** Checks and finishes a picture. Throws `UPSTREAM_SHAPE_MISMATCH` when it is none, broken, or of another shape. */
 export type FinishPicture = (order: PictureOrder) => Promise<FinishedPicture>;
+
+/** A picture that was stored. */
+export interface StoredPicture {
+  /** What people keep: `img_…`. */
+  readonly id: string;
+  /** The last part of its URL. */
+  readonly file: string;
+  /** Epoch milliseconds at which the picture itself goes. */
+  readonly expiresAt: number;
+}
+
+/** Whose picture it is. */
+export interface PictureOwner {
+  /** The tenant whose media it becomes. */
+  readonly tenant: string;
+  /** The request that made it. */
+  readonly requestId: string;
+  /** The slug that drew it. */
+  readonly model: string;
+  /** Gives up when aborted. */
+  readonly signal: AbortSignal;
+}
+
+/** Stores a finished picture. Throws `STORAGE_ERROR` when storage does not take it. */
+export type StorePicture = (picture: FinishedPicture, owner: PictureOwner) => Promise<StoredPicture>;

@@ -153,7 +153,7 @@ export interface Model {
   readonly sizes: SizeRule;
   /** Formats the vendor can deliver when asked, its default first. */
   readonly formats: readonly ImageFormat[];
-  /** Values of `quality`; empty when it has no such setting. */
+  /** Values of `quality`, the default first: what a request without one gets; empty when it has no such setting. */
   readonly qualities: readonly string[];
   /** Values of `style`; empty when it has no such setting. */
   readonly styles: readonly string[];

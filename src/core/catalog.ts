@@ -1,0 +1,256 @@
+/** The catalog: from the slug a client wrote to the model that draws, its backends and prices, and who may use it. */
+import { ConfigError, ImagesError } from '../errors.js';
+import { mayUse } from './access.js';
+import type { Caller } from './caller.js';
+import { type ModelStatus, modelStatus } from './lifecycle.js';
+import { ceiling, sizeName } from './prices.js';
+import type { Model, Price, Provider, Successor } from './provider.js';
+
+/** What the host says of a slug of its own that stands for another. */
+export interface ModelAlias {
+  /** The slug it stands for: a provider's model, not another alias. */
+  readonly aliasOf: string;
+}
+
+/** What the host says of a provider's model. */
+export interface ModelSettings {
+  /** Another slug that draws in its place, whatever its life at the vendor. @defaultValue the vendor's successor once it is retired */
+  readonly servedBy?: string | undefined;
+  /** How qualities translate when another slug draws. @defaultValue the vendor's table */
+  readonly qualities?: Readonly<Record<string, string>> | undefined;
+  /** Price per picture or by token; trumps the table and what the vendor reports. @defaultValue the model's own */
+  readonly price?: Price | undefined;
+  /** Bounds below the vendor's. @defaultValue the vendor's */
+  readonly limits?: ModelLimits | undefined;
+  /** Order or weights of the providers that offer it. @defaultValue the order of `providers` */
+  readonly backends?: readonly BackendSettings[] | undefined;
+}
+
+/** Bounds a host sets for one model. */
+export interface ModelLimits {
+  /** Pictures per request, 1 to 10. @defaultValue 10 */
+  readonly maxImages?: number | undefined;
+  /** Code points of a prompt. @defaultValue the model's own */
+  readonly maxPromptLength?: number | undefined;
+}
+
+/** Where a provider stands among those that offer a model. */
+export interface BackendSettings {
+  /** The provider's name. */
+  readonly provider: string;
+  /** Lower goes first. @defaultValue its place in the list */
+  readonly priority?: number | undefined;
+  /** Share of the requests among backends of the same priority. @defaultValue 1 */
+  readonly weight?: number | undefined;
+}
+
+/** One provider's offer of a model. */
+export interface Backend {
+  /** Who draws. */
+  readonly provider: Provider;
+  /** Its data of the model. */
+  readonly model: Model;
+  /** The host's price, else the model's. */
+  readonly price: Price;
+  /** True when the host set the price. */
+  readonly hostPriced: boolean;
+}
+
+/** A model and everyone who offers it. */
+export interface CatalogEntry {
+  /** Its slug. */
+  readonly slug: string;
+  /** Its data, as the first backend gives it. */
+  readonly model: Model;
+  /** Who offers it, in order; never empty. */
+  readonly backends: readonly [Backend, ...Backend[]];
+  /** What the host says of it. */
+  readonly settings: ModelSettings;
+}
+
+/** What a slug leads to for a caller. */
+export interface Target {
+  /** The model asked for: its rules are the client's. */
+  readonly asked: CatalogEntry;
+  /** The model that draws; the same unless another serves it. */
+  readonly serving: CatalogEntry;
+  /** How settings translate on the way from one to the other, in order; empty when they are the same. */
+  readonly successors: readonly Successor[];
+  /** The asked model's status today. */
+  readonly status: ModelStatus;
+}
+
+/** Looks models up. */
+export interface Catalog {
+  /**
+   * Finds what a slug leads to. `bare` also accepts a name without its vendor where it is unambiguous. Throws
+   * `MODEL_NOT_FOUND`, `MODEL_ACCESS_DENIED`, or `MODEL_UNAVAILABLE` for a retired model nobody serves.
+   */
+  resolve(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Target;
+  /** Every model the caller may use, by slug. */
+  list(caller: Caller): readonly CatalogEntry[];
+}
+
+/** What a catalog is made of. */
+export interface CatalogOptions {
+  /** In the order in which they are tried. */
+  readonly providers: readonly Provider[];
+  /** The host's word on slugs. */
+  readonly models: Readonly<Record<string, ModelAlias | ModelSettings>>;
+}
+
+/** True for a slug of the host's own. */
+export function isAlias(settings: ModelAlias | ModelSettings): settings is ModelAlias {
+  return 'aliasOf' in settings;
+}
+
+function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): void {
+  for (const provider of options.providers) {
+    for (const model of provider.models) {
+      const settings = Object.hasOwn(options.models, model.slug) ? options.models[model.slug] : undefined;
+      const hostPrice = settings !== undefined && !isAlias(settings) ? settings.price : undefined;
+      const price = hostPrice ?? model.price;
+      if (price === undefined) {
+        throw new ConfigError(
+          `models['${model.slug}'].price`,
+          `${provider.name} offers this model without a known price; say what a picture costs (usd(0.04)), or 0`,
+        );
+      }
+      checkPriced(model, price);
+      const backends = entries.get(model.slug) ?? [];
+      backends.push({ provider, model, price, hostPriced: hostPrice !== undefined });
+      entries.set(model.slug, backends);
+    }
+  }
+}
+
+/** A size or quality without a price would be refused on every request; better to hear of it now. */
+function checkPriced(model: Model, price: Price): void {
+  if (model.sizes.kind !== 'list') return;
+  for (const size of model.sizes.values) {
+    for (const quality of model.qualities.length === 0 ? [undefined] : model.qualities) {
+      const call = { prompt: '', negativePrompt: undefined, n: 1, size, quality, inputs: 0, previews: 0 };
+      if (ceiling(price, call) !== undefined) continue;
+      const what = quality === undefined ? sizeName(size) : `${sizeName(size)} in quality ${quality}`;
+      throw new ConfigError(`models['${model.slug}'].price`, `has no price for ${what}; add one, or '*'`);
+    }
+  }
+}
+
+function ordered(backends: readonly Backend[], settings: ModelSettings, path: string): readonly Backend[] {
+  if (settings.backends === undefined) return backends;
+  const places = new Map<string, number>();
+  settings.backends.forEach(({ provider, priority }, place) => {
+    if (!backends.some((backend) => backend.provider.name === provider)) {
+      throw new ConfigError(
+        `${path}.backends[${place}].provider`,
+        `no provider ${provider} offers this model`,
+      );
+    }
+    places.set(provider, priority ?? place);
+  });
+  const placeOf = ({ provider }: Backend) => places.get(provider.name) ?? Number.POSITIVE_INFINITY;
+  return backends.toSorted((a, b) => placeOf(a) - placeOf(b));
+}
+
+function createEntries(options: CatalogOptions): Map<string, CatalogEntry> {
+  const offers = new Map<string, Backend[]>();
+  backendsOf(offers, options);
+  const entries = new Map<string, CatalogEntry>();
+  for (const [slug, offered] of offers) {
+    const found = Object.hasOwn(options.models, slug) ? options.models[slug] : undefined;
+    if (found !== undefined && isAlias(found)) {
+      throw new ConfigError(
+        `models['${slug}'].aliasOf`,
+        'a provider offers a model of this name; choose another',
+      );
+    }
+    const settings = found ?? {};
+    const [first, ...rest] = ordered(offered, settings, `models['${slug}']`);
+    if (first === undefined) continue;
+    entries.set(slug, { slug, model: first.model, backends: [first, ...rest], settings });
+  }
+  return entries;
+}
+
+/** Makes a catalog. Throws `ConfigError` for unpriced models, aliases of nothing and backends nobody offers. */
+export function createCatalog(options: CatalogOptions): Catalog {
+  const entries = createEntries(options);
+  const bareNames = new Map<string, string | undefined>();
+  for (const slug of entries.keys()) {
+    const bare = slug.slice(slug.indexOf('/') + 1);
+    bareNames.set(bare, bareNames.has(bare) ? undefined : slug);
+  }
+
+  function canonical(name: string, bare: boolean): string {
+    const settings = Object.hasOwn(options.models, name) ? options.models[name] : undefined;
+    if (settings !== undefined && isAlias(settings)) return settings.aliasOf;
+    return (bare && !entries.has(name) ? bareNames.get(name) : undefined) ?? name;
+  }
+
+  function successorOf(entry: CatalogEntry): Successor | undefined {
+    const { servedBy, qualities } = entry.settings;
+    const vendors = entry.model.lifecycle?.successor;
+    if (servedBy !== undefined) {
+      const known = vendors?.slug === servedBy ? vendors : undefined;
+      return { ...known, slug: servedBy, serves: true, qualities: qualities ?? known?.qualities };
+    }
+    if (vendors === undefined || modelStatus(entry.model, Date.now()) !== 'retired') return undefined;
+    return qualities === undefined ? vendors : { ...vendors, qualities };
+  }
+
+  /** Follows successors to the model that draws; `undefined` when the trail ends at a retired one. */
+  function served(asked: CatalogEntry): Pick<Target, 'serving' | 'successors'> | undefined {
+    const successors: Successor[] = [];
+    let serving = asked;
+    for (let next = successorOf(asked); next !== undefined; next = successorOf(serving)) {
+      const entry = entries.get(next.slug);
+      // A trail longer than the catalog goes in circles.
+      if (!next.serves || entry === undefined || successors.length > entries.size) return undefined;
+      successors.push(next);
+      serving = entry;
+    }
+    return modelStatus(serving.model, Date.now()) === 'retired' ? undefined : { serving, successors };
+  }
+
+  return {
+    resolve(name, { caller, bare }) {
+      const slug = canonical(name, bare);
+      const asked = entries.get(slug);
+      if (asked === undefined) throw notFound();
+      if (!mayUse(caller, slug)) throw denied(slug);
+      const drawn = served(asked);
+      if (drawn === undefined) throw retired(asked);
+      if (!mayUse(caller, drawn.serving.slug)) throw denied(drawn.serving.slug);
+      return { asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
+    },
+    list: (caller) =>
+      [...entries.values()]
+        .filter(
+          (entry) => mayUse(caller, entry.slug) && mayUse(caller, served(entry)?.serving.slug ?? entry.slug),
+        )
+        .sort((a, b) => (a.slug < b.slug ? -1 : 1)),
+  };
+}
+
+function notFound(): ImagesError {
+  // The name is not repeated: it is the client's text, and may be anything.
+  const message = 'There is no such model here. GET /v1/models?modality=image lists those you may use.';
+  return new ImagesError('MODEL_NOT_FOUND', message, { details: [{ field: 'model', message }] });
+}
+
+function denied(slug: string): ImagesError {
+  const message = `The model ${slug} is not enabled for you. GET /v1/models?modality=image lists those that are.`;
+  return new ImagesError('MODEL_ACCESS_DENIED', message, { details: [{ field: 'model', message }] });
+}
+
+function retired({ slug, model }: CatalogEntry): ImagesError {
+  const { shutdownAt, successor } = model.lifecycle ?? {};
+  const since = shutdownAt === undefined ? '' : ` on ${shutdownAt}`;
+  const instead = successor === undefined ? '' : `; use ${successor.slug}`;
+  const message = `The model ${slug} was retired by its vendor${since}${instead}.`;
+  return new ImagesError('MODEL_UNAVAILABLE', message, {
+    reason: 'retired',
+    details: [{ field: 'model', message }],
+  });
+}

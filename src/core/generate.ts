@@ -1,0 +1,259 @@
+/**
+ * The use case: an {@link ImageRequest} becomes events. One generator serves every surface and shape of answer, so
+ * that validation, access, budget, storage and accounting cannot differ between them.
+ */
+import { type Billed, ImagesError, isProviderError, ProviderError } from '../errors.js';
+import {
+  type CallEvent,
+  type CallOrder,
+  type CallRecord,
+  type CallTools,
+  newCallRecord,
+  runCall,
+  usageOf,
+} from './call.js';
+import type { Caller } from './caller.js';
+import type { Backend, Catalog, Target } from './catalog.js';
+import { CLIENT_LEFT, type Deadline } from './deadline.js';
+import type { Gate } from './gate.js';
+import { merge } from './iterate.js';
+import type { Amounts, Ledger, Reservation } from './ledger.js';
+import { ceiling, type PricedCall } from './prices.js';
+import type { TokenUsage } from './provider.js';
+import type { ImageRequest } from './request.js';
+import { invalid, type Plan, planRequest } from './rules.js';
+import { billedOf } from './spend.js';
+
+/** What the use case is made of. */
+export interface ImagesOptions extends CallTools {
+  /** Looks models up. */
+  readonly catalog: Catalog;
+  /** Keeps the money. */
+  readonly ledger: Ledger;
+  /** Admits requests. */
+  readonly admission: Gate;
+  /** Upstream calls of one request that may run at once. */
+  readonly callsAtOnce: number;
+}
+
+/** Who asks, and how. */
+export interface Asker {
+  /** Who asks and pays. */
+  readonly caller: Caller;
+  /** True accepts model names without their vendor. */
+  readonly bare: boolean;
+}
+
+/** How to run a job. */
+export interface RunContext {
+  /** The request's id. */
+  readonly requestId: string;
+  /** When to stop. */
+  readonly deadline: Deadline;
+  /** True stores pictures; false hands their bytes over. */
+  readonly stored: boolean;
+}
+
+/** What happens to a request whose money is held, in the order it happens; `finished` is the last. */
+export type RequestEvent = AcceptedEvent | CallEvent | FinishedEvent;
+
+/** The money is held; drawing begins. */
+export interface AcceptedEvent {
+  /** Discriminates. */
+  readonly type: 'accepted';
+  /** The caller's buckets, this request included. */
+  readonly balances: Reservation['balances'];
+}
+
+/** What the vendors of a request counted, added up; 0 where they did not. */
+export interface TokenTotals {
+  /** Prompt tokens that are text. */
+  readonly textIn: number;
+  /** Prompt tokens that are pictures. */
+  readonly imageIn: number;
+  /** Output tokens that are pictures. */
+  readonly imageOut: number;
+  /** Output tokens that are text. */
+  readonly textOut: number;
+}
+
+/** It is over, and at least one picture was delivered. */
+export interface FinishedEvent {
+  /** Discriminates. */
+  readonly type: 'finished';
+  /** Pictures delivered. */
+  readonly images: number;
+  /** Booked, in micro-dollars. */
+  readonly costMicroUsd: number;
+  /** What the vendors counted. */
+  readonly tokens: TokenTotals;
+}
+
+/** A request that passed every check that needs no waiting. */
+export interface Job {
+  /** The models. */
+  readonly target: Target;
+  /** What was agreed with the client. */
+  readonly plan: Plan;
+  /** The most it can cost. */
+  readonly ceiling: Amounts;
+  /**
+   * Draws. Throws the first failure when no picture could be delivered, and `signal.reason` when the request was
+   * cut off. However it ends, what was spent is booked.
+   */
+  run(context: RunContext): AsyncGenerator<RequestEvent, void>;
+}
+
+/** The use case. */
+export interface Images {
+  /** Checks a request against the catalog, the model's rules and prices; throws what is wrong with it. */
+  prepare(request: ImageRequest, asker: Asker): Job;
+}
+
+interface Share {
+  readonly offset: number;
+  readonly priced: PricedCall;
+  readonly microUsd: number;
+}
+
+/** Splits a request into calls the provider can take, each with its part of the ceiling. */
+function splitCalls(n: number, { settings }: Plan, backend: Backend): readonly Share[] {
+  const shares: Share[] = [];
+  const { maxImages, slug } = backend.model;
+  for (let offset = 0; offset < n; offset += maxImages) {
+    const { prompt, negativePrompt, size, quality, inputs, mask, previews } = settings;
+    const priced: PricedCall = {
+      ...{ prompt, negativePrompt, size, quality, previews },
+      n: Math.min(maxImages, n - offset),
+      inputs: inputs.length + (mask === undefined ? 0 : 1),
+    };
+    const microUsd = ceiling(backend.price, priced);
+    if (microUsd === undefined) {
+      throw invalid([
+        { field: 'size', message: `${slug} has no price in this size and quality, so it is not sold` },
+      ]);
+    }
+    shares.push({ offset, priced, microUsd });
+  }
+  return shares;
+}
+
+function sum(amounts: readonly number[]): number {
+  const total = amounts.reduce((a, b) => a + b, 0);
+  if (!Number.isSafeInteger(total)) throw new ImagesError('INTERNAL_ERROR', 'A price is out of bounds.');
+  return total;
+}
+
+function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {
+  const count = (tokens: number | undefined) =>
+    tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;
+  return {
+    textIn: total.textIn + count(usage?.textIn),
+    imageIn: total.imageIn + count(usage?.imageIn),
+    imageOut: total.imageOut + count(usage?.imageOut),
+    textOut: total.textOut + count(usage?.textOut),
+  };
+}
+
+const NO_TOKENS: TokenTotals = { textIn: 0, imageIn: 0, imageOut: 0, textOut: 0 };
+
+/**
+ * The failure a request without pictures is answered with: that of its first picture. Where any call may have been
+ * charged, so may a retry, and the error must say so.
+ */
+function firstFailure(records: readonly CallRecord[]): ImagesError {
+  const failures = new Map(records.flatMap((record) => [...record.failures]));
+  const first = failures.get(Math.min(...failures.keys()));
+  if (first === undefined) return new ImagesError('INTERNAL_ERROR', 'Nothing was drawn.');
+  const charged = records.some(({ booking, outcome }) => {
+    return booking.microUsd > 0 || (outcome.type === 'failed' && billedOf(outcome.error) !== 'no');
+  });
+  return charged && (first.billed ?? 'no') === 'no' ? withBilled(first, 'unknown') : first;
+}
+
+function withBilled(error: ImagesError, billed: Billed): ImagesError {
+  const { code, message, details, retryAfter, reason, cause } = error;
+  const options = { details, retryAfter, reason, cause, billed };
+  if (!isProviderError(error)) return new ImagesError(code, message, options);
+  const { kind, status, upstreamId } = error;
+  return new ProviderError(kind, message, { ...options, status, upstreamId });
+}
+
+/** Books what the calls of a request cost, or frees its hold when they cost nothing and brought nothing. */
+function settleRequest(reservation: Reservation, records: readonly CallRecord[]): Promise<void> {
+  const microUsd = sum(records.map(({ booking }) => booking.microUsd));
+  const images = sum(records.map(({ booking }) => booking.images));
+  return microUsd === 0 && images === 0 ? reservation.release() : reservation.commit({ microUsd, images });
+}
+
+function finishedEvent(records: readonly CallRecord[]): FinishedEvent {
+  const images = sum(records.map(({ delivered }) => delivered));
+  if (images === 0) throw firstFailure(records);
+  const costMicroUsd = sum(records.map(({ booking }) => booking.microUsd));
+  const tokens = records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
+  return { type: 'finished', images, costMicroUsd, tokens };
+}
+
+/** A place among the requests in flight. A request whose time passes while it waits met a crowd, not a slow provider. */
+async function admitted(admission: Gate, deadline: Deadline): Promise<() => void> {
+  try {
+    return await admission.enter(deadline.upstream);
+  } catch (error) {
+    throw deadline.upstream.aborted && !deadline.signal.aborted ? overloaded() : error;
+  }
+}
+
+/** What a request is told that finds no place. */
+export function overloaded(): ImagesError {
+  const message = 'Too many requests are being served at the moment. Try again shortly.';
+  return new ImagesError('OVERLOADED', message, { retryAfter: 5 });
+}
+
+/** Makes the use case. */
+export function createImages(options: ImagesOptions): Images {
+  const { catalog, ledger, admission, emit, callsAtOnce } = options;
+
+  function prepare(request: ImageRequest, { caller, bare }: Asker): Job {
+    const target = catalog.resolve(request.model, { caller, bare });
+    const plan = planRequest(request, target);
+    const [backend] = target.serving.backends;
+    const shares = splitCalls(request.n, plan, backend);
+    const amounts: Amounts = { microUsd: sum(shares.map(({ microUsd }) => microUsd)), images: request.n };
+    const { tenant } = caller;
+
+    async function* run(context: RunContext): AsyncGenerator<RequestEvent, void> {
+      const { requestId, deadline } = context;
+      const startedAt = performance.now();
+      const leave = await admitted(admission, deadline);
+      try {
+        const reservation = await ledger.reserve({ caller, amounts, requestId });
+        const records = shares.map(newCallRecord);
+        const sources = shares.map(({ offset, priced, microUsd }, place) => {
+          const order: CallOrder = { backend, offset, priced, share: microUsd, plan, tenant, ...context };
+          return () => runCall(order, records[place] ?? newCallRecord(), options);
+        });
+        try {
+          yield { type: 'accepted', balances: reservation.balances };
+          for await (const event of merge(sources, callsAtOnce)) if ('value' in event) yield event.value;
+        } finally {
+          await settleRequest(reservation, records);
+        }
+        if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
+        const finished = finishedEvent(records);
+        const { images, costMicroUsd } = finished;
+        emit({
+          ...{ type: 'request.completed', level: 'info', requestId, tenant, images, costMicroUsd },
+          ...{ model: target.asked.slug, servedBy: target.serving.slug, asked: request.n },
+          latencyMs: performance.now() - startedAt,
+        });
+        yield finished;
+      } finally {
+        leave();
+      }
+    }
+
+    return { target, plan, ceiling: amounts, run };
+  }
+
+  return { prepare };
+}

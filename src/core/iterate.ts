@@ -1,0 +1,77 @@
+/** Helpers for async iterables: one that cannot hang, and one out of many. */
+
+/**
+ * The values of an iterable, until `signal` aborts: then it throws `signal.reason` at once, even when the iterable
+ * ignores the signal and never answers again.
+ */
+export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void> {
+  signal.throwIfAborted();
+  const iterator = source[Symbol.asyncIterator]();
+  let abort: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal.reason);
+  });
+  aborted.catch(() => undefined);
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    for (;;) {
+      const next = iterator.next();
+      // Whoever loses the race must not become an unhandled rejection.
+      next.catch(() => undefined);
+      const result = await Promise.race([next, aborted]);
+      if (result.done === true) return;
+      yield result.value;
+    }
+  } finally {
+    signal.removeEventListener('abort', abort);
+    // Not awaited: a source that hangs would hang us here as well.
+    iterator.return?.()?.catch(() => undefined);
+  }
+}
+
+/** What {@link merge} yields: a value of a source, or the value a source returned. */
+export type Merged<T, R> = { readonly value: T } | { readonly returned: R };
+
+/**
+ * Runs generators side by side, at most `limit` at once, and yields what they yield as it comes. A source waits until
+ * its value is taken, so nothing piles up. The first error ends it; leaving early ends all sources.
+ */
+export async function* merge<T, R>(
+  sources: readonly (() => AsyncGenerator<T, R>)[],
+  limit: number,
+): AsyncGenerator<Merged<T, R>, void> {
+  const waiting = [...sources];
+  const running = new Set<AsyncGenerator<T, R>>();
+  const pending = new Map<AsyncGenerator<T, R>, Promise<Turn<T, R>>>();
+  const advance = (source: AsyncGenerator<T, R>) => {
+    const turn = source.next().then((result) => ({ source, result }));
+    turn.catch(() => undefined);
+    running.add(source);
+    pending.set(source, turn);
+  };
+  try {
+    for (;;) {
+      while (running.size < limit && waiting.length > 0) {
+        const start = waiting.shift();
+        if (start !== undefined) advance(start());
+      }
+      if (running.size === 0) return;
+      const { source, result } = await Promise.race(pending.values());
+      pending.delete(source);
+      if (result.done === true) {
+        running.delete(source);
+        yield { returned: result.value };
+      } else {
+        yield { value: result.value };
+        advance(source);
+      }
+    }
+  } finally {
+    await Promise.allSettled([...running].map((source) => source.return(undefined as R)));
+  }
+}
+
+interface Turn<T, R> {
+  readonly source: AsyncGenerator<T, R>;
+  readonly result: IteratorResult<T, R>;
+}

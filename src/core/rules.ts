@@ -1,0 +1,273 @@
+/**
+ * The field rules of a model: what it cannot do is refused by name, the defaults real clients always send are
+ * dropped, and settings of a model served by another are translated.
+ */
+import { type ErrorDetail, ImagesError } from '../errors.js';
+import type { CatalogEntry, Target } from './catalog.js';
+import type { ImageFormat, Size } from './image.js';
+import { sizeName } from './prices.js';
+import type { GenerateCall, Model, SizeRule, Successor } from './provider.js';
+import type { ImageRequest, Warning } from './request.js';
+
+/** The part of a provider call that a request decides, before it is split and sent. */
+export type CallSettings = Pick<
+  GenerateCall,
+  | 'operation'
+  | 'prompt'
+  | 'size'
+  | 'quality'
+  | 'style'
+  | 'background'
+  | 'outputFormat'
+  | 'outputCompression'
+  | 'seed'
+  | 'negativePrompt'
+  | 'inputs'
+  | 'mask'
+  | 'previews'
+  | 'endUser'
+  | 'metadata'
+>;
+
+/** A request that may be sent: what to ask of the provider, what to deliver, what to tell the client. */
+export interface Plan {
+  /** For the provider. */
+  readonly settings: CallSettings;
+  /** Exact pixels to deliver; `undefined` takes what comes. */
+  readonly size: Size | undefined;
+  /** Format to deliver; `undefined` takes what comes. */
+  readonly format: ImageFormat | undefined;
+  /** 0 to 100, with a format that has it. */
+  readonly compression: number | undefined;
+  /** Things done other than asked. */
+  readonly warnings: readonly Warning[];
+}
+
+/** What clients send without meaning it; where a model has no such setting it changes nothing. */
+const HABITUAL_DEFAULTS: Readonly<Record<'quality' | 'style' | 'background', readonly string[]>> = {
+  quality: ['standard', 'auto'],
+  style: ['vivid'],
+  background: ['auto'],
+};
+
+/** Collects the faults of a request, so that a client hears of all of them at once. */
+interface Faults {
+  readonly details: ErrorDetail[];
+  add(field: string, message: string): void;
+}
+
+function createFaults(): Faults {
+  const details: ErrorDetail[] = [];
+  return { details, add: (field, message) => void details.push({ field, message }) };
+}
+
+/** Applies the rules of the target's models to a request. Throws `VALIDATION_ERROR` with every fault. */
+export function planRequest(request: ImageRequest, target: Target): Plan {
+  const faults = createFaults();
+  const { asked, serving, successors } = target;
+  checkCommon(request, asked, faults);
+  const size = resolveSize(request, asked.model, faults);
+  const quality = choose('quality', request, asked.model, faults) ?? asked.model.qualities[0];
+  const style = choose('style', request, asked.model, faults);
+  const background = choose('background', request, asked.model, faults);
+  checkFormat(request, background, faults);
+  if (faults.details.length > 0) throw invalid(faults.details);
+
+  const warnings: Warning[] = [];
+  const translated = translate(
+    { size, quality, style, background },
+    { asked, serving, successors, warnings },
+  );
+  const format = request.outputFormat;
+  const compresses = format !== undefined && format !== 'png';
+  if (request.outputCompression !== undefined && !compresses) {
+    const message = 'Only jpeg, webp and avif are compressed with loss, so this was ignored.';
+    warnings.push({ field: 'output_compression', message });
+  }
+  const compression = compresses ? request.outputCompression : undefined;
+  const native = format !== undefined && serving.model.formats.includes(format);
+  return {
+    settings: {
+      operation: request.operation,
+      prompt: request.prompt,
+      ...translated,
+      outputFormat: native ? format : undefined,
+      outputCompression: native ? compression : undefined,
+      seed: request.seed,
+      negativePrompt: request.negativePrompt,
+      inputs: request.inputs,
+      mask: request.mask,
+      previews: Math.min(request.previews, serving.model.maxPreviews),
+      endUser: request.endUser,
+      metadata: request.metadata,
+    },
+    size: size === 'auto' ? undefined : size,
+    format,
+    compression,
+    warnings,
+  };
+}
+
+/** The error for a request with faults: the first one as the sentence, all of them as details. */
+export function invalid(details: readonly ErrorDetail[]): ImagesError {
+  const [first] = details;
+  const message = first === undefined ? 'The request is not valid.' : `${first.field}: ${first.message}`;
+  return new ImagesError('VALIDATION_ERROR', message, { details });
+}
+
+function checkCommon(request: ImageRequest, { model, settings }: CatalogEntry, faults: Faults): void {
+  const maxPrompt = Math.min(
+    model.maxPromptLength,
+    settings.limits?.maxPromptLength ?? Number.POSITIVE_INFINITY,
+  );
+  const length = countCodePoints(request.prompt);
+  if (length > maxPrompt) faults.add('prompt', `expected at most ${maxPrompt} characters, got ${length}`);
+  const maxImages = settings.limits?.maxImages ?? Number.POSITIVE_INFINITY;
+  if (request.n > maxImages) faults.add('n', `expected at most ${maxImages} for ${model.slug}`);
+  if (!model.operations.includes(request.operation)) {
+    faults.add(
+      'model',
+      `${model.slug} cannot ${request.operation}; it can ${model.operations.join(' and ')}`,
+    );
+  }
+  if (request.seed !== undefined && !model.features.includes('seed')) {
+    faults.add('seed', `${model.slug} takes no seed; leave it out`);
+  }
+  if (request.negativePrompt !== undefined && !model.features.includes('negative_prompt')) {
+    faults.add('negative_prompt', `${model.slug} takes no negative prompt; leave it out`);
+  }
+  checkInputs(request, model, faults);
+}
+
+function checkInputs(request: ImageRequest, model: Model, faults: Faults): void {
+  if (request.inputs.length > model.maxInputs && request.operation === 'edit') {
+    faults.add('image', `expected at most ${model.maxInputs} pictures for ${model.slug}`);
+  }
+  if (request.mask !== undefined && !model.features.includes('mask')) {
+    faults.add('mask', `${model.slug} takes no mask; leave it out`);
+  }
+}
+
+function countCodePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+function checkFormat(request: ImageRequest, background: string | undefined, faults: Faults): void {
+  if (background === 'transparent' && request.outputFormat === 'jpeg') {
+    faults.add('output_format', 'a JPEG cannot be transparent; use png, webp or avif');
+  }
+}
+
+/** A setting the model has, or `undefined` for one it does not have and nobody meant. */
+function choose(
+  field: 'quality' | 'style' | 'background',
+  request: ImageRequest,
+  model: Model,
+  faults: Faults,
+): string | undefined {
+  const value = request[field];
+  const allowed = { quality: model.qualities, style: model.styles, background: model.backgrounds }[field];
+  if (value === undefined || allowed.includes(value)) return value;
+  if (HABITUAL_DEFAULTS[field].includes(value)) return undefined;
+  const right = allowed.length === 0 ? 'leave it out' : `expected one of ${allowed.join(', ')}`;
+  const wrong = allowed.length === 0 ? `${model.slug} has no ${field}; ` : '';
+  faults.add(field, wrong + right);
+  return undefined;
+}
+
+function resolveSize(request: ImageRequest, model: Model, faults: Faults): Size | 'auto' {
+  const { sizes } = model;
+  const { size } = request;
+  if (size === undefined || size === 'auto') return sizes.default;
+  if (!isSizeAllowed(size, sizes)) faults.add('size', `expected ${describeSizes(sizes)}`);
+  return size;
+}
+
+/** True when a model draws this size. */
+export function isSizeAllowed(size: Size, rule: SizeRule): boolean {
+  const { width, height } = size;
+  if (rule.kind === 'list')
+    return rule.values.some((value) => value.width === width && value.height === height);
+  const longest = Math.max(width, height);
+  const shortest = Math.min(width, height);
+  const pixels = width * height;
+  return (
+    width % rule.multiple === 0 &&
+    height % rule.multiple === 0 &&
+    shortest >= rule.minEdge &&
+    longest <= rule.maxEdge &&
+    pixels >= rule.minPixels &&
+    pixels <= rule.maxPixels &&
+    longest <= shortest * rule.maxRatio
+  );
+}
+
+/** A size rule in words, for error messages. */
+export function describeSizes(rule: SizeRule): string {
+  if (rule.kind === 'list') return `one of ${rule.values.map(sizeName).join(', ')}`;
+  return (
+    `WxH with both edges multiples of ${rule.multiple} from ${rule.minEdge} to ${rule.maxEdge}, ` +
+    `${rule.minPixels} to ${rule.maxPixels} pixels in all and edges at most ${rule.maxRatio}:1`
+  );
+}
+
+type Translatable = Pick<CallSettings, 'size' | 'quality' | 'style' | 'background'>;
+
+interface Translation {
+  readonly asked: CatalogEntry;
+  readonly serving: CatalogEntry;
+  readonly successors: readonly Successor[];
+  readonly warnings: Warning[];
+}
+
+/** Settings of the model asked for in the words of the one that draws. What has no counterpart is dropped with a warning. */
+function translate(settings: Translatable, translation: Translation): Translatable {
+  const { asked, serving, successors, warnings } = translation;
+  if (successors.length === 0) return settings;
+  warnings.push({ field: 'model', message: `${asked.slug} is served by ${serving.slug}.` });
+  let name = sizeName(settings.size);
+  let { quality } = settings;
+  for (const successor of successors) {
+    name = lookUp(successor.sizes, name) ?? name;
+    quality = lookUp(successor.qualities, quality) ?? quality;
+  }
+  const keep = (
+    field: 'quality' | 'style' | 'background',
+    value: string | undefined,
+    allowed: readonly string[],
+  ) => {
+    if (value === undefined || allowed.includes(value)) return value;
+    warnings.push({ field, message: `${serving.slug} has no ${field} ${value}, so it was left out.` });
+    return undefined;
+  };
+  const model = serving.model;
+  return {
+    size: drawnSize(name, model, asked),
+    quality: keep('quality', quality, model.qualities) ?? model.qualities[0],
+    style: keep('style', settings.style, model.styles),
+    background: keep('background', settings.background, model.backgrounds),
+  };
+}
+
+function lookUp(
+  table: Readonly<Record<string, string>> | undefined,
+  name: string | undefined,
+): string | undefined {
+  return table !== undefined && name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
+function drawnSize(name: string, model: Model, asked: CatalogEntry): Size | 'auto' {
+  const size = parseSize(name);
+  if (size === undefined) return model.sizes.default;
+  if (isSizeAllowed(size, model.sizes)) return size;
+  const message = `${asked.slug} is served by ${model.slug}, which draws ${describeSizes(model.sizes)}`;
+  throw invalid([{ field: 'size', message }]);
+}
+
+/** `WxH` as a size; `undefined` for anything else. */
+export function parseSize(name: string): Size | undefined {
+  const match = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(name);
+  return match === null ? undefined : { width: Number(match[1]), height: Number(match[2]) };
+}
