@@ -1,0 +1,78 @@
+/** Opens pictures from outside: only our formats, only whole ones, only as many pixels as were allowed. */
+import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { ImageFormat, Size } from '../core/image.js';
+import { type ContainerFault, readContainer } from './container.js';
+
+/** What is known of a picture once its container and header were read; its pixels were not looked at. */
+export interface InspectedPicture {
+  /** Its true format. */
+  readonly format: ImageFormat;
+  /** The picture without what followed it. */
+  readonly bytes: Uint8Array;
+  /** Its pixels, the right way up. */
+  readonly size: Size;
+}
+
+/** A picture nobody should decode. */
+export interface RefusedPicture {
+  /** What is wrong; `too_large` has more pixels than were allowed. */
+  readonly fault: ContainerFault | 'too_large';
+  /** What the decoder said about it. */
+  readonly cause?: unknown;
+}
+
+// Whatever passed the checks and still keeps a thread busy for so long is given up.
+const MAX_SECONDS = 60;
+
+/**
+ * Looks at a picture before it is decoded. More than `maxPixels` are refused from the header alone, which no
+ * decompression bomb survives.
+ */
+export async function inspectPicture(
+  bytes: Uint8Array,
+  maxPixels: number,
+): Promise<InspectedPicture | RefusedPicture> {
+  const container = readContainer(bytes);
+  if ('fault' in container) return container;
+  let header: Metadata;
+  try {
+    header = await openPicture(container.bytes, Number.MAX_SAFE_INTEGER).metadata();
+  } catch (cause) {
+    return { fault: 'broken', cause };
+  }
+  if (decoderOf(header) !== container.format) return { fault: 'unknown' };
+  if ((header.pages ?? 1) > 1) return { fault: 'animated' };
+  if (header.width * header.height > maxPixels) return { fault: 'too_large' };
+  const { width, height } = header.autoOrient;
+  return { format: container.format, bytes: container.bytes, size: { width, height } };
+}
+
+/** Opens bytes for decoding, the right way up and at most `maxPixels`; doubtful data is an error, not a guess. */
+export function openPicture(bytes: Uint8Array, maxPixels: number): Sharp {
+  return sharp(bytes, {
+    autoOrient: true,
+    failOn: 'warning',
+    limitInputPixels: maxPixels,
+    pages: 1,
+    sequentialRead: true,
+  }).timeout({ seconds: MAX_SECONDS });
+}
+
+/** Whether every pixel of a picture decodes: the last row comes after all others. */
+export async function decodesFully(picture: InspectedPicture, maxPixels: number): Promise<boolean> {
+  const { width, height } = picture.size;
+  try {
+    await openPicture(picture.bytes, maxPixels)
+      .extract({ left: 0, top: height - 1, width, height: 1 })
+      .raw()
+      .toBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The format as the decoder found it: another one than the first bytes claim means a polyglot. */
+function decoderOf(header: Metadata): string {
+  return header.format === 'heif' && header.compression === 'av1' ? 'avif' : header.format;
+}

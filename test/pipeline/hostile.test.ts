@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { isImagesError } from '../../src/errors.js';
+import { createFinisher } from '../../src/pipeline/finish.js';
+import type { FinishCost } from '../support/finish-files.js';
+import { bombs, refusedPictures } from '../support/hostile-pictures.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+
+const OUR_SENTENCES = /^The provider (answered with|drew) [\w ,]+\.$/;
+
+describe('a hostile picture', async () => {
+  const finish = createFinisher({ maxPixels: 20_000_000 });
+  for (const { name, bytes } of await refusedPictures()) {
+    it(`is refused: ${name}`, async () => {
+      const signal = new AbortController().signal;
+      const finished = finish({ bytes, size: undefined, format: undefined, compression: undefined, signal });
+      await assert.rejects(finished, (error) => {
+        assert.ok(isImagesError(error));
+        assert.equal(error.code, 'UPSTREAM_SHAPE_MISMATCH');
+        assert.match(error.message, OUR_SENTENCES);
+        return true;
+      });
+    });
+  }
+});
+
+describe('a bomb', () => {
+  it('costs little time and memory, alone and fifty at once', async (test) => {
+    const folder = await temporaryFolder({ after: (clean) => test.after(clean) });
+    const names: string[] = [];
+    const files: string[] = [];
+    for (const { name, bytes } of await bombs()) {
+      const file = join(folder, String(files.length));
+      await writeFile(file, bytes);
+      names.push(name);
+      files.push(file);
+    }
+    const script = fileURLToPath(new URL('../support/finish-files.ts', import.meta.url));
+    const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', script, ...files]);
+    const costs: readonly FinishCost[] = JSON.parse(stdout);
+    for (const [index, cost] of costs.entries()) {
+      const name = names[index] ?? 'fifty at once';
+      assert.equal(cost.code, 'UPSTREAM_SHAPE_MISMATCH', name);
+      assert.ok(
+        cost.milliseconds < (index < names.length ? 1_000 : 10_000),
+        `${name}: ${cost.milliseconds} ms`,
+      );
+      assert.ok(
+        cost.grownMegabytes < (index < names.length ? 64 : 512),
+        `${name}: ${cost.grownMegabytes} MB`,
+      );
+    }
+    assert.equal(costs.length, names.length + 1);
+  });
+});

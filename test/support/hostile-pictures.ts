@@ -1,0 +1,242 @@
+/** Pictures that must not be accepted, and pictures that say more than they should. */
+import { deflateSync } from 'node:zlib';
+import sharp from 'sharp';
+import type { ImageFormat, Size } from '../../src/core/image.js';
+import { picture, pngChunk, pngHeader, withoutPngEnd, withPngChunks } from './pictures.js';
+
+/** One input of a hostile provider. */
+export interface HostilePicture {
+  /** What it is. */
+  readonly name: string;
+  /** Its bytes. */
+  readonly bytes: Buffer;
+}
+
+/** A text that must not survive in any result. */
+export const CANARY = 'canary-7f3a91';
+
+const PNG_SIGNATURE = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
+const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const satisfies readonly ImageFormat[];
+
+/** Everything that has to be refused as none of our formats, broken or a bomb. */
+export async function refusedPictures(): Promise<readonly HostilePicture[]> {
+  return [
+    ...foreignFiles(),
+    ...(await truncated()),
+    ...(await bombs()),
+    ...(await animations()),
+    ...(await liars()),
+  ];
+}
+
+/** Files that are no pictures, or not of our formats. */
+export function foreignFiles(): readonly HostilePicture[] {
+  const svg =
+    '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><script>alert(1)</script></svg>';
+  const text = {
+    empty: '',
+    'one byte': '\x89',
+    HTML: '<!doctype html><title>502 Bad Gateway</title>',
+    JSON: '{"error":{"message":"no"}}',
+    SVG: svg,
+    'SVG with a declaration': `<?xml version="1.0"?>${svg}`,
+    PDF: '%PDF-1.7\n1 0 obj\n<<>>\nendobj\n%%EOF',
+    EPS: '%!PS-Adobe-3.0 EPSF-3.0\n',
+    GIF: 'GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;',
+    'TIFF, little-endian': 'II*\x00\x08\x00\x00\x00\x00\x00',
+    'TIFF, big-endian': 'MM\x00*\x00\x00\x00\x08\x00\x00',
+    BMP: 'BM\x1a\x00\x00\x00\x00\x00\x00\x00\x1a\x00\x00\x00',
+    HEIC: '\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic',
+    MP4: '\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42',
+    'a box of no length': '\x00\x00\x00\x00ftyp',
+    'JPEG XL': '\xff\x0a\xfa\x1f',
+    WAVE: 'RIFF\x24\x00\x00\x00WAVEfmt ',
+    ZIP: 'PK\x03\x04\x14\x00\x00\x00',
+  };
+  return Object.entries(text).map(([name, content]) => ({ name, bytes: Buffer.from(content, 'latin1') }));
+}
+
+/** Each format cut short: inside its header, in the middle, and just before its end. */
+export async function truncated(): Promise<readonly HostilePicture[]> {
+  const found: HostilePicture[] = [];
+  for (const format of FORMATS) {
+    const whole = await picture(format, { width: 256, height: 256 });
+    for (const end of [12, 40, whole.length >> 2, whole.length >> 1, whole.length - 20, whole.length - 1]) {
+      found.push({ name: `${format}, ${end} of ${whole.length} bytes`, bytes: whole.subarray(0, end) });
+    }
+  }
+  const png = await picture('png');
+  const jpeg = await picture('jpeg');
+  return [
+    ...found,
+    { name: 'PNG without its end', bytes: withoutPngEnd(png) },
+    { name: 'JPEG without its end', bytes: jpeg.subarray(0, -2) },
+    { name: 'PNG signature alone', bytes: PNG_SIGNATURE },
+    { name: 'PNG without pixels', bytes: pngOf([pngHeader({ width: 64, height: 64 })]) },
+  ];
+}
+
+/** Small files that want gigabytes or minutes. */
+export async function bombs(): Promise<readonly HostilePicture[]> {
+  const png = await picture('png');
+  const megabytes = (count: number) => deflateSync(Buffer.alloc(count * 1024 * 1024, 'a'), { level: 9 });
+  const keyword = Buffer.from('Comment\0\0', 'latin1');
+  const text = pngChunk('zTXt', Buffer.concat([keyword, megabytes(8)]));
+  const internationalHead = Buffer.from('Comment\0\x01\0\0\0', 'latin1');
+  const international = pngChunk('iTXt', Buffer.concat([internationalHead, megabytes(8)]));
+  const profile = pngChunk('iCCP', Buffer.concat([Buffer.from('x\0\0', 'latin1'), megabytes(40)]));
+  const tiny = pngChunk('IDAT', deflateSync(Buffer.alloc(64)));
+  return [
+    {
+      name: 'PNG header of 60000 squared',
+      bytes: pngOf([pngHeader({ width: 60_000, height: 60_000 }), tiny]),
+    },
+    { name: 'PNG of one row too wide', bytes: pngOf([pngHeader({ width: 2 ** 31 - 1, height: 1 }), tiny]) },
+    { name: 'JPEG header of 65500 squared', bytes: await wideJpeg() },
+    { name: 'WebP of 16383 squared in 32 bytes', bytes: flatWebp({ width: 16_383, height: 16_383 }) },
+    { name: 'PNG with one zTXt of 8 MB', bytes: withPngChunks(png, [text]) },
+    { name: 'PNG with 100 zTXt of 8 MB', bytes: withPngChunks(png, Array(100).fill(text)) },
+    { name: 'PNG with 20 compressed iTXt of 8 MB', bytes: withPngChunks(png, Array(20).fill(international)) },
+    { name: 'PNG with a profile of 40 MB', bytes: withPngChunks(png, [profile]) },
+    { name: 'PNG of a million empty chunks', bytes: withPngChunks(png, [emptyChunks(1_000_000)]) },
+    { name: 'JPEG of hundreds of scans', bytes: await scannedJpeg(300) },
+  ];
+}
+
+/** More than one picture in one file. */
+export async function animations(): Promise<readonly HostilePicture[]> {
+  const frame = await picture('png');
+  const other = await sharp(frame).negate().png().toBuffer();
+  const webp = await sharp([frame, other], { join: { animated: true } })
+    .webp({ loop: 0, delay: [100, 100] })
+    .toBuffer();
+  const control = Buffer.alloc(8);
+  control.writeUInt32BE(2, 0);
+  const sequence = Buffer.from(await picture('avif'));
+  sequence.write('avis', 8, 'latin1');
+  return [
+    { name: 'animated WebP', bytes: webp },
+    { name: 'animated PNG', bytes: withPngChunks(frame, [pngChunk('acTL', control)]) },
+    { name: 'AVIF sequence', bytes: sequence },
+  ];
+}
+
+/** Containers that contradict themselves. */
+async function liars(): Promise<readonly HostilePicture[]> {
+  const png = Buffer.from(await picture('png'));
+  const middle = png.length >> 1;
+  png.writeUInt8((png.at(middle) ?? 0) ^ 0xff, middle);
+  const avif = Buffer.from(await picture('avif', { width: 4096, height: 4096 }));
+  const extent = avif.indexOf('ispe') + 8;
+  avif.writeUInt32BE(64, extent);
+  avif.writeUInt32BE(64, extent + 4);
+  const hevc = Buffer.from(await picture('avif'));
+  hevc.write('hvc1', hevc.indexOf('av01'), 'latin1');
+  return [
+    { name: 'PNG with a flipped byte', bytes: png },
+    { name: 'AVIF of 4096 squared that claims 64 squared', bytes: avif },
+    { name: 'AVIF with another codec inside', bytes: hevc },
+    { name: 'WebP that claims a canvas smaller than its picture', bytes: smallCanvas() },
+    { name: 'GIF behind a JPEG marker', bytes: Buffer.from('\xff\xd8\xffGIF89a', 'latin1') },
+  ];
+}
+
+/** Sound pictures that carry what must not survive, every one with {@link CANARY} in it. */
+export async function talkativePictures(): Promise<readonly HostilePicture[]> {
+  const png = await picture('png');
+  const jpeg = await picture('jpeg');
+  const webp = await picture('webp');
+  const avif = await picture('avif');
+  const note = Buffer.from(`parameters\0a cat, ${CANARY}`, 'latin1');
+  const hidden = Buffer.concat([Buffer.from('parameters\0\0', 'latin1'), deflateSync(Buffer.from(CANARY))]);
+  const html = Buffer.from(`<html><script>/* ${CANARY} */</script></html>`);
+  const zip = Buffer.from(`PK\x03\x04\x14\0\0\0\0\0${CANARY}PK\x05\x06`, 'latin1');
+  const comment = Buffer.concat([Buffer.from([0xff, 0xfe, 0, 2 + CANARY.length]), Buffer.from(CANARY)]);
+  const personal = sharp(jpeg).withExif({
+    IFD0: { Copyright: CANARY, ImageDescription: CANARY, Software: CANARY },
+    IFD3: { GPSLatitudeRef: 'N', GPSLatitude: '51/1 30/1 0/1', GPSAreaInformation: CANARY },
+  });
+  const about = `XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta xmlns:x="adobe:ns:meta/"><!-- ${CANARY} --></x:xmpmeta>`;
+  return [
+    { name: 'PNG with a prompt in tEXt', bytes: withPngChunks(png, [pngChunk('tEXt', note)]) },
+    { name: 'PNG with a prompt in zTXt', bytes: withPngChunks(png, [pngChunk('zTXt', hidden)]) },
+    {
+      name: 'PNG with a forged manifest',
+      bytes: withPngChunks(png, [pngChunk('caBX', Buffer.from(CANARY))]),
+    },
+    {
+      name: 'PNG with a chunk of its own',
+      bytes: withPngChunks(png, [pngChunk('prVt', Buffer.from(CANARY))]),
+    },
+    { name: 'PNG and HTML', bytes: Buffer.concat([png, html]) },
+    { name: 'PNG and ZIP', bytes: Buffer.concat([png, zip]) },
+    { name: 'JPEG with EXIF and GPS', bytes: await personal.clone().jpeg().toBuffer() },
+    { name: 'JPEG with a comment', bytes: Buffer.concat([jpeg.subarray(0, 2), comment, jpeg.subarray(2)]) },
+    { name: 'JPEG and ZIP', bytes: Buffer.concat([jpeg, zip]) },
+    { name: 'WebP with EXIF and GPS', bytes: await personal.clone().webp().toBuffer() },
+    { name: 'WebP and ZIP', bytes: Buffer.concat([webp, zip]) },
+    { name: 'AVIF with EXIF and GPS', bytes: await personal.clone().avif({ effort: 0 }).toBuffer() },
+    { name: 'AVIF and HTML', bytes: Buffer.concat([avif, html]) },
+    { name: 'PNG with XMP of its own', bytes: withPngChunks(png, [pngChunk('iTXt', Buffer.from(about))]) },
+  ];
+}
+
+function pngOf(chunks: readonly Buffer[]): Buffer {
+  return Buffer.concat([PNG_SIGNATURE, ...chunks, pngChunk('IEND', Buffer.alloc(0))]);
+}
+
+function emptyChunks(count: number): Buffer {
+  const chunk = pngChunk('emPt', Buffer.alloc(0));
+  return Buffer.alloc(count * chunk.length, chunk);
+}
+
+async function wideJpeg(): Promise<Buffer> {
+  const jpeg = Buffer.from(await picture('jpeg'));
+  const frame = jpeg.indexOf('\xff\xc0', 0, 'latin1');
+  jpeg.writeUInt16BE(65_500, frame + 5);
+  jpeg.writeUInt16BE(65_500, frame + 7);
+  return jpeg;
+}
+
+/** A progressive JPEG whose last scan is repeated: every one of them passes over the whole picture. */
+async function scannedJpeg(count: number): Promise<Buffer> {
+  const jpeg = await sharp(await picture('png', { width: 512, height: 512 }))
+    .jpeg({ progressive: true })
+    .toBuffer();
+  const lastScan = jpeg.subarray(jpeg.lastIndexOf('\xff\xda', undefined, 'latin1'), -2);
+  return Buffer.concat([jpeg.subarray(0, -2), ...Array(count).fill(lastScan), jpeg.subarray(-2)]);
+}
+
+/** A lossless WebP of one colour: five Huffman codes of one symbol each, so that its pixels take no bits at all. */
+function flatWebp(size: Size): Buffer {
+  return riff([webpChunk('VP8L', flatVp8l(size))]);
+}
+
+function smallCanvas(): Buffer {
+  const canvas = Buffer.alloc(10);
+  canvas.writeUIntLE(64 - 1, 4, 3);
+  canvas.writeUIntLE(64 - 1, 7, 3);
+  return riff([webpChunk('VP8X', canvas), webpChunk('VP8L', flatVp8l({ width: 16_383, height: 16_383 }))]);
+}
+
+function flatVp8l({ width, height }: Size): Buffer {
+  const [signature, simpleCodeOfZero] = [0x2fn, 0b0001n];
+  let bits = signature | (BigInt(width - 1) << 8n) | (BigInt(height - 1) << 22n);
+  // After 8 + 14 + 14 bits: no alpha, version 0, no transform, no colour cache, no meta codes.
+  for (let code = 0n; code < 5n; code += 1n) bits |= simpleCodeOfZero << (43n + 4n * code);
+  const body = Buffer.alloc(12);
+  body.writeBigUInt64LE(bits);
+  return body;
+}
+
+function webpChunk(type: string, body: Buffer): Buffer {
+  const head = Buffer.alloc(8);
+  head.write(type, 'latin1');
+  head.writeUInt32LE(body.length, 4);
+  return Buffer.concat([head, body]);
+}
+
+function riff(chunks: readonly Buffer[]): Buffer {
+  const body = Buffer.concat([Buffer.from('WEBP'), ...chunks]);
+  return webpChunk('RIFF', body);
+}

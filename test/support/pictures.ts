@@ -1,0 +1,56 @@
+/** Ordinary pictures for tests, and the means to take PNGs apart and put them together. */
+import { crc32 } from 'node:zlib';
+import sharp, { type Sharp } from 'sharp';
+import type { ImageFormat, Size } from '../../src/core/image.js';
+
+/** A picture with something to see: a gradient with a bright corner, different in every row and column. */
+export function drawing({ width, height }: Size): Sharp {
+  const pixels = Buffer.alloc(width * height * 3);
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const at = (y * width + x) * 3;
+      const isCorner = x < width / 4 && y < height / 4;
+      pixels[at] = isCorner ? 255 : Math.round((x / width) * 200);
+      pixels[at + 1] = Math.round((y / height) * 200);
+      pixels[at + 2] = isCorner ? 255 : 60;
+    }
+  }
+  return sharp(pixels, { raw: { width, height, channels: 3 } });
+}
+
+/** {@link drawing}, encoded. */
+export function picture(format: ImageFormat, size: Size = { width: 64, height: 64 }): Promise<Buffer> {
+  return drawing(size)
+    .toFormat(format, format === 'avif' ? { effort: 0 } : {})
+    .toBuffer();
+}
+
+/** A PNG chunk with its checksum. */
+export function pngChunk(type: string, body: Uint8Array): Buffer {
+  const chunk = Buffer.alloc(12 + body.length);
+  chunk.writeUInt32BE(body.length, 0);
+  chunk.write(type, 4, 'latin1');
+  chunk.set(body, 8);
+  chunk.writeUInt32BE(crc32(chunk.subarray(4, 8 + body.length)), 8 + body.length);
+  return chunk;
+}
+
+/** The header chunk of an RGB PNG with eight bits per colour. */
+export function pngHeader({ width, height }: Size): Buffer {
+  const body = Buffer.alloc(13);
+  body.writeUInt32BE(width, 0);
+  body.writeUInt32BE(height, 4);
+  body.set([8, 2], 8);
+  return pngChunk('IHDR', body);
+}
+
+/** A PNG with more chunks after its header. */
+export function withPngChunks(png: Buffer, chunks: readonly Buffer[]): Buffer {
+  const headerEnd = 33;
+  return Buffer.concat([png.subarray(0, headerEnd), ...chunks, png.subarray(headerEnd)]);
+}
+
+/** A PNG without its end chunk. */
+export function withoutPngEnd(png: Buffer): Buffer {
+  return png.subarray(0, png.length - 12);
+}
