@@ -1,0 +1,58 @@
+/** Keeping pictures: a finished picture gets an id, a key and an expiry, and is put into the host's storage. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Emit } from '../core/events.js';
+import type { FinishedPicture, PictureOwner, StoredPicture, StorePicture } from '../core/picture.js';
+import type { MediaStorage } from '../core/storage.js';
+import { ImagesError } from '../errors.js';
+import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
+
+/** What keeping pictures takes. */
+export interface PictureStoreOptions {
+  /** Where they go. */
+  readonly storage: MediaStorage;
+  /** How long they stay. */
+  readonly retentionSeconds: number;
+  /** How long one attempt to store may take. */
+  readonly putMs: number;
+  /** Raises events. */
+  readonly emit: Emit;
+}
+
+const ATTEMPTS = 3;
+const FIRST_RETRY_MS = 100;
+
+/** Makes the function that keeps pictures. It tries a few times before it throws `STORAGE_ERROR`. */
+export function createPictureStore(options: PictureStoreOptions): StorePicture {
+  const { storage, retentionSeconds, putMs, emit } = options;
+
+  function put(key: string, picture: FinishedPicture, owner: PictureOwner & { readonly expiresAt: number }) {
+    const { bytes, contentType, sha256, size } = picture;
+    const { expiresAt, requestId, model } = owner;
+    const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(putMs)]);
+    const metadata = { model, request: requestId, width: size.width, height: size.height };
+    return storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
+  }
+
+  return async (picture, owner): Promise<StoredPicture> => {
+    const now = Date.now();
+    const id = createPictureId(owner.tenant, now);
+    const expiresAt = now + retentionSeconds * 1000;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await put(pictureKey(id), picture, { ...owner, expiresAt });
+        return { id, file: mediaFile(id, picture.contentType), expiresAt };
+      } catch (cause) {
+        owner.signal.throwIfAborted();
+        const { requestId } = owner;
+        emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'put', cause });
+        if (attempt === ATTEMPTS) throw storageError(cause);
+        await sleep(FIRST_RETRY_MS * 2 ** attempt * Math.random(), undefined, { signal: owner.signal });
+      }
+    }
+  };
+}
+
+/** The error for storage that failed. */
+export function storageError(cause: unknown): ImagesError {
+  return new ImagesError('STORAGE_ERROR', 'Storage is not available.', { cause });
+}
