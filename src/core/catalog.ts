@@ -87,6 +87,8 @@ export interface Catalog {
    * `MODEL_NOT_FOUND`, `MODEL_ACCESS_DENIED`, or `MODEL_UNAVAILABLE` for a retired model nobody serves.
    */
   resolve(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Target;
+  /** The model of a slug, whoever draws it. Throws `MODEL_NOT_FOUND` or `MODEL_ACCESS_DENIED`. */
+  find(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): CatalogEntry;
   /** Every model the caller may use, by slug. */
   list(caller: Caller): readonly CatalogEntry[];
 }
@@ -213,12 +215,19 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return modelStatus(serving.model, Date.now()) === 'retired' ? undefined : { serving, successors };
   }
 
+  function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): CatalogEntry {
+    const slug = canonical(name, bare);
+    const entry = entries.get(slug);
+    if (entry === undefined) throw notFound();
+    if (!mayUse(caller, slug)) throw denied(slug);
+    return entry;
+  }
+
   return {
-    resolve(name, { caller, bare }) {
-      const slug = canonical(name, bare);
-      const asked = entries.get(slug);
-      if (asked === undefined) throw notFound();
-      if (!mayUse(caller, slug)) throw denied(slug);
+    find,
+    resolve(name, options) {
+      const asked = find(name, options);
+      const { caller } = options;
       const drawn = served(asked);
       if (drawn === undefined) throw retired(asked);
       if (!mayUse(caller, drawn.serving.slug)) throw denied(drawn.serving.slug);

@@ -17,7 +17,7 @@ import type { Backend, Catalog, Target } from './catalog.js';
 import { CLIENT_LEFT, type Deadline } from './deadline.js';
 import type { Gate } from './gate.js';
 import { merge } from './iterate.js';
-import type { Amounts, Ledger, Reservation } from './ledger.js';
+import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { ceiling, type PricedCall } from './prices.js';
 import type { TokenUsage } from './provider.js';
 import type { ImageRequest } from './request.js';
@@ -54,15 +54,15 @@ export interface RunContext {
   readonly stored: boolean;
 }
 
-/** What happens to a request whose money is held, in the order it happens; `finished` is the last. */
-export type RequestEvent = AcceptedEvent | CallEvent | FinishedEvent;
+/** What happens to a request, in the order it happens; `finished` is the last. */
+export type RequestEvent = BudgetsEvent | CallEvent | FinishedEvent;
 
-/** The money is held; drawing begins. */
-export interface AcceptedEvent {
+/** The budgets were asked. Drawing begins next, unless they refused. */
+export interface BudgetsEvent {
   /** Discriminates. */
-  readonly type: 'accepted';
-  /** The caller's buckets, this request included. */
-  readonly balances: Reservation['balances'];
+  readonly type: 'budgets';
+  /** What is left after this request, or in the buckets that had no room for it. */
+  readonly rooms: readonly BucketRoom[];
 }
 
 /** What the vendors of a request counted, added up; 0 where they did not. */
@@ -226,17 +226,21 @@ export function createImages(options: ImagesOptions): Images {
       const startedAt = performance.now();
       const leave = await admitted(admission, deadline);
       try {
-        const reservation = await ledger.reserve({ caller, amounts, requestId });
+        const reserved = await ledger.reserve({ caller, amounts, requestId });
+        if (!reserved.ok) {
+          yield { type: 'budgets', rooms: reserved.rooms };
+          throw reserved.error;
+        }
         const records = shares.map(newCallRecord);
         const sources = shares.map(({ offset, priced, microUsd }, place) => {
           const order: CallOrder = { backend, offset, priced, share: microUsd, plan, tenant, ...context };
           return () => runCall(order, records[place] ?? newCallRecord(), options);
         });
         try {
-          yield { type: 'accepted', balances: reservation.balances };
+          yield { type: 'budgets', rooms: reserved.rooms };
           for await (const event of merge(sources, callsAtOnce)) if ('value' in event) yield event.value;
         } finally {
-          await settleRequest(reservation, records);
+          await settleRequest(reserved.reservation, records);
         }
         if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
         const finished = finishedEvent(records);

@@ -1,14 +1,14 @@
 /**
  * The router's side of the budget store: which buckets a caller's budgets are, holding the ceiling before a request
- * and booking its cost after it. A settlement the store did not take is tried again until it does.
+ * and booking its cost after it.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagesError } from '../errors.js';
-import type { Balance, BudgetStore, CommitLine, Hold, ReserveResult } from './budget.js';
+import type { BudgetStore, CommitLine, Hold, ReserveResult } from './budget.js';
 import type { Budget, Caller } from './caller.js';
 import type { Emit } from './events.js';
 import { refusal } from './refusal.js';
+import { answered, createSettlements, type Settlement } from './settlements.js';
 import type { Calendar } from './windows.js';
 
 /** Amounts of a request in each unit budgets can have. */
@@ -29,14 +29,35 @@ export interface Bucket {
   readonly resetsAt: number | null;
 }
 
+/** What is left in one of a caller's buckets. */
+export interface BucketRoom {
+  /** Which one. */
+  readonly bucket: Bucket;
+  /** In the budget's unit, at least 0. */
+  readonly left: number;
+}
+
+/** The answer to a reservation, and what is left: of every bucket when granted, else of those that had no room. */
+export type ReserveOutcome =
+  | { readonly ok: true; readonly reservation: Reservation; readonly rooms: readonly BucketRoom[] }
+  | { readonly ok: false; readonly error: ImagesError; readonly rooms: readonly BucketRoom[] };
+
 /** A hold on a caller's budgets. Settle it exactly once. */
 export interface Reservation {
-  /** The buckets and what they have, this hold included; empty for an unlimited caller. */
-  readonly balances: readonly { readonly bucket: Bucket; readonly balance: Balance }[];
   /** Books what the request cost. Never throws: a settlement that fails goes on in the background. */
   commit(amounts: Amounts): Promise<void>;
-  /** Frees the hold of a request that never started. Never throws. */
+  /** Frees the hold of a request that cost nothing. Never throws. */
   release(): Promise<void>;
+}
+
+/** Who wants to spend how much. */
+export interface ReserveOrder {
+  /** Who pays. */
+  readonly caller: Caller;
+  /** The most it can cost. */
+  readonly amounts: Amounts;
+  /** The request's id. */
+  readonly requestId: string;
 }
 
 /** What the ledger needs. */
@@ -57,17 +78,16 @@ export interface LedgerOptions {
 
 /** The router's side of the budget store. */
 export interface Ledger {
-  /** A caller's buckets at an instant. Throws `INTERNAL_ERROR` when `identify` gave two budgets of one key. */
+  /** A caller's buckets at an instant. */
   buckets(caller: Caller, at: number): readonly Bucket[];
-  /** Holds amounts on all of a caller's budgets, or throws `BUDGET_EXCEEDED`, `RATE_LIMITED` or `BUDGET_UNAVAILABLE`. */
-  reserve(request: { caller: Caller; amounts: Amounts; requestId: string }): Promise<Reservation>;
+  /** Holds amounts on all of a caller's budgets, or on none. Throws `BUDGET_UNAVAILABLE`. */
+  reserve(order: ReserveOrder): Promise<ReserveOutcome>;
   /** Waits for settlements that go on in the background, until `signal` aborts. */
   drain(signal: AbortSignal): Promise<void>;
 }
 
 const DAY_MS = 86_400_000;
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 30_000;
+const MAX_REMEMBERED = 10_000;
 
 function hashed(parts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
@@ -78,170 +98,114 @@ function ownerOf(budget: Budget, caller: Caller): string {
   return budget.per === 'tenant' ? hashed([caller.tenant]) : hashed([caller.tenant, caller.user ?? '']);
 }
 
-function bucketsOf(calendar: Calendar, caller: Caller, at: number): readonly Bucket[] {
-  if (caller.budgets === 'unlimited') return [];
-  const buckets = caller.budgets.map((budget): Bucket => {
-    const { label, resetsAt } = calendar.turn(budget, at);
-    const key = [budget.per, ownerOf(budget, caller), budget.unit, budget.name, label].join('/');
-    return { budget, key, resetsAt };
-  });
-  if (new Set(buckets.map((bucket) => bucket.key)).size < buckets.length) {
-    throw new ImagesError('INTERNAL_ERROR', 'The server has a fault in its configuration of budgets.', {
-      cause: new Error(
-        'identify answered two budgets with the same scope, unit and name: give one another name',
-      ),
-    });
-  }
-  return buckets;
-}
-
 function amountIn(budget: Budget, amounts: Amounts): number {
   return budget.unit === 'usd' ? amounts.microUsd : amounts.images;
 }
 
+function roomsOf(buckets: readonly Bucket[], left: ReadonlyMap<string, number>): readonly BucketRoom[] {
+  return buckets.flatMap((bucket) => {
+    const room = left.get(bucket.key);
+    return room === undefined ? [] : [{ bucket, left: room }];
+  });
+}
+
 /** Makes the router's side of a budget store. */
 export function createLedger(options: LedgerOptions): Ledger {
-  const { store, calendar, emit } = options;
-  const background = new Set<Promise<void>>();
+  const { store, calendar, emit, timeoutMs } = options;
+  const settlements = createSettlements({ timeoutMs, emit });
+  const softLimitsPassed = new Set<string>();
 
-  /** A store that hangs is a store that is down. */
-  async function answered<T>(operation: Promise<T>): Promise<T> {
-    const timer = new AbortController();
-    const timeout = sleep(options.timeoutMs, undefined, { signal: timer.signal }).then(() => {
-      throw new Error(`the budget store did not answer within ${options.timeoutMs} ms`);
+  function bucketsOf(caller: Caller, at: number): readonly Bucket[] {
+    if (caller.budgets === 'unlimited') return [];
+    return caller.budgets.map((budget) => {
+      const { label, resetsAt } = calendar.turn(budget, at);
+      const key = [budget.per, ownerOf(budget, caller), budget.unit, budget.name, label].join('/');
+      return { budget, key, resetsAt };
     });
-    try {
-      return await Promise.race([operation, timeout]);
-    } finally {
-      timer.abort();
-      timeout.catch(() => undefined);
-      operation.catch(() => undefined);
-    }
   }
 
-  interface Settlement {
-    readonly action: 'commit' | 'release';
-    readonly holdId: string;
-    readonly requestId: string;
-    readonly attempt: () => Promise<unknown>;
+  function releasing(holdId: string, requestId: string): Settlement {
+    return { action: 'release', holdId, requestId, attempt: () => store.release(holdId) };
   }
 
-  async function retryUntilItLands(settlement: Settlement): Promise<void> {
-    const { action, holdId, requestId } = settlement;
-    let waitMs = FIRST_RETRY_MS;
-    for (let attempts = 2; ; attempts += 1) {
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { ref: false });
-      try {
-        await answered(settlement.attempt());
-        emit({ type: 'hold.settled', level: 'info', requestId, holdId, action, attempts });
-        return;
-      } catch (cause) {
-        emit({ type: 'hold.unsettled', level: 'error', requestId, holdId, action, attempts, cause });
-        waitMs = Math.min(waitMs * 2, LAST_RETRY_MS);
-      }
-    }
-  }
-
-  async function settleHold(settlement: Settlement): Promise<void> {
-    const { action, holdId, requestId } = settlement;
-    try {
-      await answered(settlement.attempt());
-    } catch (cause) {
-      emit({ type: 'hold.unsettled', level: 'error', requestId, holdId, action, attempts: 1, cause });
-      const retrying = retryUntilItLands(settlement).finally(() => background.delete(retrying));
-      background.add(retrying);
-    }
-  }
-
-  function release(holdId: string, requestId: string): Promise<void> {
-    return settleHold({ action: 'release', holdId, requestId, attempt: () => store.release(holdId) });
-  }
-
-  function reservation(hold: Hold, balances: Reservation['balances'], requestId: string): Reservation {
-    const unitOf = new Map(balances.map(({ bucket }) => [bucket.key, bucket.budget]));
+  function reservation(hold: Hold, buckets: readonly Bucket[], requestId: string): Reservation {
     return {
-      balances,
       commit(amounts) {
-        const lines: CommitLine[] = hold.lines.map(({ key, amount }) => {
-          const budget = unitOf.get(key);
-          return { key, amount: budget === undefined ? amount : amountIn(budget, amounts) };
-        });
-        return settleHold({
-          action: 'commit',
-          holdId: hold.id,
-          requestId,
-          attempt: () => store.commit(hold, lines),
-        });
+        const lines: CommitLine[] = buckets.map(({ key, budget }) => ({
+          key,
+          amount: amountIn(budget, amounts),
+        }));
+        const attempt = () => store.commit(hold, lines);
+        return settlements.settle({ action: 'commit', holdId: hold.id, requestId, attempt });
       },
-      release: () => release(hold.id, requestId),
+      release: () => settlements.settle(releasing(hold.id, requestId)),
     };
   }
 
-  const unmetered: Reservation = {
-    balances: [],
-    commit: async () => undefined,
-    release: async () => undefined,
-  };
-
-  async function askStore(request: {
-    readonly buckets: readonly Bucket[];
-    readonly amounts: Amounts;
-    readonly requestId: string;
-  }): Promise<ReserveResult | undefined> {
+  async function askStore(
+    buckets: readonly Bucket[],
+    order: ReserveOrder,
+  ): Promise<ReserveResult | undefined> {
+    const { amounts, requestId } = order;
     const id = randomUUID();
-    const lines = request.buckets.map(({ key, budget, resetsAt }) => ({
+    const lines = buckets.map(({ key, budget, resetsAt }) => ({
       key,
       limit: budget.limit,
-      amount: amountIn(budget, request.amounts),
+      amount: amountIn(budget, amounts),
       // Kept a day longer than its turn, so that a late settlement still finds it.
       expiresAt: resetsAt === null ? null : resetsAt + DAY_MS,
     }));
     try {
-      return await answered(store.reserve({ id, lines, leaseMs: options.leaseMs }));
+      return await answered(store.reserve({ id, lines, leaseMs: options.leaseMs }), timeoutMs);
     } catch (cause) {
       // The reserve may have landed with its answer lost; only we know its id, so only we can free it.
-      const releasing = release(id, request.requestId).finally(() => background.delete(releasing));
-      background.add(releasing);
-      if (options.onStoreFailure === 'deny') {
-        const message =
-          'The budget cannot be checked at the moment, so nothing was drawn. Try again shortly.';
-        throw new ImagesError('BUDGET_UNAVAILABLE', message, { retryAfter: 5, cause });
-      }
-      emit({ type: 'hold.skipped', level: 'error', requestId: request.requestId, cause });
+      settlements.settleLater(releasing(id, requestId));
+      if (options.onStoreFailure === 'deny') throw unavailable(cause);
+      emit({ type: 'hold.skipped', level: 'error', requestId, cause });
       return undefined;
     }
   }
 
-  return {
-    buckets: (caller, at) => bucketsOf(calendar, caller, at),
+  /** Raises an event for a bucket that passed its soft limit, once for each turn of its window. */
+  function watchSoftLimits(rooms: readonly BucketRoom[], { caller, requestId }: ReserveOrder): void {
+    for (const { bucket, left } of rooms) {
+      const { limit, softLimit, name } = bucket.budget;
+      const used = limit - left;
+      if (softLimit === undefined || used < limit * softLimit || softLimitsPassed.has(bucket.key)) continue;
+      if (softLimitsPassed.size >= MAX_REMEMBERED) softLimitsPassed.clear();
+      softLimitsPassed.add(bucket.key);
+      const { tenant } = caller;
+      emit({ type: 'budget.soft_limit', level: 'warn', requestId, tenant, budget: name, used, limit });
+    }
+  }
 
-    async reserve({ caller, amounts, requestId }) {
-      const buckets = bucketsOf(calendar, caller, Date.now());
-      if (buckets.length === 0) return unmetered;
-      const result = await askStore({ buckets, amounts, requestId });
-      if (result === undefined) return unmetered;
-      if (!result.ok) {
-        if ('refused' in result) throw refusal({ refused: result.refused, buckets, amounts });
-        throw new ImagesError('BUDGET_UNAVAILABLE', 'The budget store answered something unexpected.', {
-          cause: new Error(`reserve of a fresh id answered ${JSON.stringify(result)}`),
-        });
-      }
-      const byKey = new Map(result.balances.map((balance) => [balance.key, balance]));
-      const balances = buckets.flatMap((bucket) => {
-        const balance = byKey.get(bucket.key);
-        return balance === undefined ? [] : [{ bucket, balance }];
+  async function reserve(order: ReserveOrder): Promise<ReserveOutcome> {
+    const { caller, amounts, requestId } = order;
+    const buckets = bucketsOf(caller, Date.now());
+    const result = buckets.length === 0 ? undefined : await askStore(buckets, order);
+    if (result === undefined) return { ok: true, reservation: UNMETERED, rooms: [] };
+    if (result.ok) {
+      const limits = new Map(buckets.map(({ key, budget }) => [key, budget.limit]));
+      const left = result.balances.map(({ key, spent, held }): [string, number] => {
+        return [key, Math.max(0, (limits.get(key) ?? 0) - spent - held)];
       });
-      return reservation(result.hold, balances, requestId);
-    },
+      const rooms = roomsOf(buckets, new Map(left));
+      watchSoftLimits(rooms, order);
+      return { ok: true, reservation: reservation(result.hold, buckets, requestId), rooms };
+    }
+    if (!('refused' in result)) {
+      throw unavailable(new Error(`reserve of a fresh id answered ${JSON.stringify(result)}`));
+    }
+    const rooms = roomsOf(buckets, new Map(result.refused.map(({ key, left }) => [key, left])));
+    return { ok: false, error: refusal(rooms, amounts), rooms };
+  }
 
-    async drain(signal) {
-      const aborted = new Promise<void>((resolve) => {
-        if (signal.aborted) resolve();
-        else signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      while (background.size > 0 && !signal.aborted) {
-        await Promise.race([Promise.allSettled(background), aborted]);
-      }
-    },
-  };
+  return { buckets: bucketsOf, reserve, drain: settlements.drain };
+}
+
+const UNMETERED: Reservation = { commit: async () => undefined, release: async () => undefined };
+
+function unavailable(cause: unknown): ImagesError {
+  const message = 'The budget cannot be checked at the moment, so nothing was drawn. Try again shortly.';
+  return new ImagesError('BUDGET_UNAVAILABLE', message, { retryAfter: 5, cause });
 }

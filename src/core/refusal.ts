@@ -1,21 +1,10 @@
 /** How a refused reservation reads: which budget, how much is left, when it resets. */
 import { type ErrorDetail, ImagesError } from '../errors.js';
 import type { Budget } from './caller.js';
-import type { Amounts, Bucket } from './ledger.js';
+import type { Amounts, BucketRoom } from './ledger.js';
 import { formatUsd } from './prices.js';
 
-/** What a store refused, and what was asked of it. */
-export interface Refusal {
-  /** Every line that did not fit. */
-  readonly refused: readonly { readonly key: string; readonly left: number }[];
-  /** The caller's buckets. */
-  readonly buckets: readonly Bucket[];
-  /** What was asked. */
-  readonly amounts: Amounts;
-}
-
-interface RefusedBucket extends Bucket {
-  readonly left: number;
+interface RefusedRoom extends BucketRoom {
   readonly asked: number;
 }
 
@@ -28,7 +17,7 @@ function amount(budget: Budget, value: number): string {
   return budget.unit === 'usd' ? `$${formatUsd(value)}` : `${value} ${value === 1 ? 'picture' : 'pictures'}`;
 }
 
-function describe({ budget, left, asked, resetsAt }: RefusedBucket): ErrorDetail {
+function describe({ bucket: { budget, resetsAt }, left, asked }: RefusedRoom): ErrorDetail {
   const reset =
     resetsAt === null ? 'It does not reset.' : `It resets at ${new Date(resetsAt).toISOString()}.`;
   // What everyone together has spent is nobody's business, and `left` would tell.
@@ -43,26 +32,25 @@ function describe({ budget, left, asked, resetsAt }: RefusedBucket): ErrorDetail
 }
 
 /** Seconds until every refused bucket has started again; `undefined` when waiting cannot help. */
-function waitFor(refused: readonly RefusedBucket[]): number | undefined {
+function waitFor(refused: readonly RefusedRoom[]): number | undefined {
   let seconds = 1;
-  for (const { budget, asked, resetsAt } of refused) {
-    if (resetsAt === null || asked > budget.limit) return undefined;
-    seconds = Math.max(seconds, Math.ceil((resetsAt - Date.now()) / 1000));
+  for (const { bucket, asked } of refused) {
+    if (bucket.resetsAt === null || asked > bucket.budget.limit) return undefined;
+    seconds = Math.max(seconds, Math.ceil((bucket.resetsAt - Date.now()) / 1000));
   }
   return seconds;
 }
 
-/** The error for a refused reservation. Where several budgets refuse, `BUDGET_EXCEEDED` wins over `RATE_LIMITED`. */
-export function refusal({ refused, buckets, amounts }: Refusal): ImagesError {
-  const left = new Map(refused.map((line) => [line.key, line.left]));
-  const all = buckets.flatMap((bucket): readonly RefusedBucket[] => {
-    const remaining = left.get(bucket.key);
-    if (remaining === undefined) return [];
-    const asked = bucket.budget.unit === 'usd' ? amounts.microUsd : amounts.images;
-    return [{ ...bucket, left: remaining, asked }];
+/**
+ * The error for a reservation refused by buckets without room. Where several refuse, `BUDGET_EXCEEDED` wins over
+ * `RATE_LIMITED`.
+ */
+export function refusal(rooms: readonly BucketRoom[], amounts: Amounts): ImagesError {
+  const refused = rooms.map((room): RefusedRoom => {
+    return { ...room, asked: room.bucket.budget.unit === 'usd' ? amounts.microUsd : amounts.images };
   });
-  const exceeded = all.filter(({ budget }) => !isRateLimit(budget));
-  const deciding = exceeded.length > 0 ? exceeded : all;
+  const exceeded = refused.filter(({ bucket }) => !isRateLimit(bucket.budget));
+  const deciding = exceeded.length > 0 ? exceeded : refused;
   const details = deciding.map(describe);
   const message = details[0]?.message ?? 'A budget has no room for this request.';
   const code = exceeded.length > 0 ? 'BUDGET_EXCEEDED' : 'RATE_LIMITED';

@@ -1,0 +1,25 @@
+/** Ties a request's deadline to its connection. */
+import type { Response } from 'express';
+import { type Deadline, type Deadlines, shuttingDown } from '../core/deadline.js';
+
+/** Runs work under a deadline that also ends when the client leaves before its answer is whole. */
+export async function withDeadline<T>(
+  res: Response,
+  deadlines: Deadlines,
+  work: (deadline: Deadline) => Promise<T>,
+): Promise<T> {
+  // It may have begun while this request was identified.
+  if (deadlines.draining) throw shuttingDown();
+  const deadline = deadlines.start();
+  const closed = () => {
+    if (!res.writableFinished) deadline.disconnect();
+  };
+  if (res.closed) closed();
+  else res.once('close', closed);
+  try {
+    return await work(deadline);
+  } finally {
+    res.off('close', closed);
+    deadline.end();
+  }
+}

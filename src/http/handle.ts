@@ -1,0 +1,85 @@
+/**
+ * The one wrapper around every endpoint: request id, method, and errors. Express 4 does not catch rejections, so
+ * nothing may escape it.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Request, RequestHandler, Response } from 'express';
+import { CLIENT_LEFT } from '../core/deadline.js';
+import type { Emit } from '../core/events.js';
+import { ImagesError } from '../errors.js';
+import { errorAnswer, type Surface, toImagesError } from './errors.js';
+import { type Exchange, sendJson } from './exchange.js';
+
+/** What every endpoint needs. */
+export interface HandleOptions {
+  /** Which API's errors it answers with. */
+  readonly surface: Surface;
+  /** Takes a well-formed `X-Request-Id` of the request for its own. */
+  readonly trustRequestId: boolean;
+  /** Raises events. */
+  readonly emit: Emit;
+}
+
+/** Serves one method of an endpoint. Throws what the client is to be told. */
+export type Handler = (exchange: Exchange) => Promise<void> | void;
+
+/** The methods of an endpoint. `HEAD` is served by `GET`. */
+export interface Methods {
+  /** Serves GET, and HEAD. */
+  readonly GET?: Handler;
+  /** Serves POST. */
+  readonly POST?: Handler;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{7,127}$/;
+
+function requestIdOf(req: Request, trusted: boolean): string {
+  const given = trusted ? req.get('x-request-id') : undefined;
+  return given !== undefined && REQUEST_ID.test(given) ? given : `req_${randomBytes(12).toString('hex')}`;
+}
+
+function methodNotAllowed(req: Request, res: Response, methods: Methods): ImagesError {
+  const allowed = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  res.setHeader('Allow', allowed.join(', '));
+  return new ImagesError(
+    'METHOD_NOT_ALLOWED',
+    `${req.method} is not served here; use ${allowed.join(' or ')}.`,
+  );
+}
+
+/** Makes an Express handler of an endpoint's methods. Other methods are 405; OPTIONS is the host's. */
+export function handle(options: HandleOptions, methods: Methods): RequestHandler {
+  const { surface, trustRequestId, emit } = options;
+  return (req, res, next) => {
+    if (req.method === 'OPTIONS') {
+      next();
+      return;
+    }
+    const requestId = requestIdOf(req, trustRequestId);
+    const exchange: Exchange = { req, res, surface, requestId };
+    res.setHeader('X-Request-Id', requestId);
+    const method = req.method === 'HEAD' ? 'GET' : req.method;
+    const handler = method === 'GET' || method === 'POST' ? methods[method] : undefined;
+    const serve = async () => {
+      if (handler === undefined) throw methodNotAllowed(req, res, methods);
+      await handler(exchange);
+    };
+    serve().catch((thrown: unknown) => answerError(exchange, thrown, emit));
+  };
+}
+
+function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emit: Emit): void {
+  // Nobody is there to be told.
+  if (thrown === CLIENT_LEFT) return;
+  const error = toImagesError(thrown);
+  const { status, headers, body } = errorAnswer(error, { surface, requestId });
+  const { code, reason, cause } = error;
+  emit({ type: 'request.failed', level: status >= 500 ? 'error' : 'info', requestId, code, reason, cause });
+  if (res.headersSent) {
+    // The answer has begun; a broken connection is the only honest way left to say that it is not whole.
+    res.destroy();
+    return;
+  }
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  sendJson(res, status, body);
+}

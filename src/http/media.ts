@@ -1,0 +1,123 @@
+/** The media proxy: stored pictures, for whoever has a signed link. */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Emit } from '../core/events.js';
+import type { MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import { ImagesError } from '../errors.js';
+import { type DeliveryPlan, planDelivery } from '../media/delivery.js';
+import type { LinkSigner } from '../media/link.js';
+import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';
+import { storageError } from '../media/picture-store.js';
+import type { Exchange } from './exchange.js';
+import type { Handler } from './handle.js';
+
+/** What the media proxy takes. */
+export interface MediaOptions {
+  /** Checks links. */
+  readonly signer: LinkSigner;
+  /** Where pictures are. */
+  readonly storage: MediaStorage;
+  /** Raises events. */
+  readonly emit: Emit;
+}
+
+interface Opened {
+  readonly file: MediaFile;
+  readonly expiresAtMs: number;
+}
+
+/** Serves `GET` and `HEAD` of `/v1/media/{file}?token=…`. */
+export function mediaHandler(options: MediaOptions): Handler {
+  const { signer, storage, emit } = options;
+
+  /** The token comes first: without a good one, what is absent and what is another's look the same. */
+  function open({ req }: Exchange): Opened {
+    const name = req.path.slice(req.path.lastIndexOf('/') + 1);
+    const { token } = req.query;
+    const verdict =
+      typeof token === 'string' ? signer.verify({ file: name, token, nowMs: Date.now() }) : undefined;
+    if (verdict === undefined || verdict.state === 'invalid') {
+      throw new ImagesError('MEDIA_TOKEN_INVALID', 'This link is not valid. Ask the API for a fresh one.');
+    }
+    if (verdict.state === 'expired') {
+      throw new ImagesError('MEDIA_TOKEN_EXPIRED', 'This link has expired. Ask the API for a fresh one.');
+    }
+    const file = parseMediaFile(name);
+    if (file === undefined) throw notFound();
+    return { file, expiresAtMs: verdict.expiresAtMs };
+  }
+
+  async function asked<T>(operation: 'get' | 'stat', requestId: string, promise: Promise<T>): Promise<T> {
+    try {
+      return await promise;
+    } catch (cause) {
+      emit({ type: 'storage.failed', level: 'error', requestId, operation, cause });
+      throw storageError(cause);
+    }
+  }
+
+  function plan({ req }: Exchange, { file, expiresAtMs }: Opened, info: StoredInfo): DeliveryPlan {
+    if (info.contentType !== file.contentType) throw notFound();
+    return planDelivery({
+      method: req.method === 'HEAD' ? 'HEAD' : 'GET',
+      headers: req.headers,
+      info,
+      file: req.path.slice(req.path.lastIndexOf('/') + 1),
+      download: req.query.download === '1',
+      tokenExpiresAtMs: expiresAtMs,
+      nowMs: Date.now(),
+    });
+  }
+
+  return async (exchange) => {
+    const { req, res, requestId } = exchange;
+    const opened = open(exchange);
+    const key = pictureKey(opened.file.id);
+    if (isPlain(exchange)) {
+      const object = await asked('get', requestId, storage.get(key));
+      if (object === undefined) throw notFound();
+      return send(exchange, plan(exchange, opened, object), object);
+    }
+    const info = await asked('stat', requestId, storage.stat(key));
+    if (info === undefined) throw notFound();
+    const planned = plan(exchange, opened, info);
+    if (!planned.body) return send(exchange, planned, undefined);
+    const object = await asked('get', requestId, storage.get(key, { range: planned.range }));
+    if (object === undefined) throw notFound();
+    if (object.sha256 !== info.sha256) {
+      closeUnread(object);
+      throw storageError(new Error('the object changed between two reads'));
+    }
+    if (req.destroyed && res.destroyed) return closeUnread(object);
+    return send(exchange, planned, object);
+  };
+}
+
+/** A plain GET needs one look-up: nothing can keep its body from being sent. */
+function isPlain({ req }: Exchange): boolean {
+  const { range, 'if-none-match': tags, 'if-modified-since': since } = req.headers;
+  return req.method === 'GET' && range === undefined && tags === undefined && since === undefined;
+}
+
+function notFound(): ImagesError {
+  return new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
+}
+
+function closeUnread(object: StoredObject): void {
+  object.body[Symbol.asyncIterator]().return?.();
+}
+
+async function send({ res }: Exchange, { status, headers }: DeliveryPlan, object: StoredObject | undefined) {
+  res.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  if (object === undefined) {
+    res.end();
+    return;
+  }
+  try {
+    await pipeline(Readable.from(object.body, { objectMode: false }), res);
+  } catch (error) {
+    // A client that left is not a fault; everything else broke the connection, which says that the body is not whole.
+    if (!res.destroyed) res.destroy(error instanceof Error ? error : undefined);
+  }
+}

@@ -1,0 +1,117 @@
+/** The OpenAPI 3.1 document of the router, made of the schemas that validate. */
+import { generateSchema } from './schema.js';
+
+/** An OpenAPI document: plain JSON. */
+export type OpenApiDocument = Readonly<Record<string, unknown>>;
+
+interface Operation {
+  readonly id: string;
+  readonly summary: string;
+  readonly path: string;
+  readonly method: 'get' | 'post';
+  readonly body?: unknown;
+  /** Query parameters, and path parameters in braces. */
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly answer: string;
+  /** Readable without an API key. */
+  readonly open?: boolean;
+}
+
+const JSON_ANSWER = 'application/json';
+
+const OPERATIONS: readonly Operation[] = [
+  {
+    id: 'generateImages',
+    summary: 'Draw pictures from words.',
+    path: '/v1/inference/images/generate',
+    method: 'post',
+    body: generateSchema,
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'openaiGenerateImages',
+    summary: 'The same for OpenAI clients.',
+    path: '/oai/v1/images/generations',
+    method: 'post',
+    body: generateSchema,
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'listModels',
+    summary: 'The models the caller may use.',
+    path: '/v1/models',
+    method: 'get',
+    parameters: { modality: 'query', status: 'query', limit: 'query', cursor: 'query' },
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'getModel',
+    summary: 'One model.',
+    path: '/v1/models/{slug}',
+    method: 'get',
+    parameters: { slug: 'path' },
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'openaiListModels',
+    summary: 'The models the caller may use, for OpenAI clients.',
+    path: '/oai/v1/models',
+    method: 'get',
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'openaiGetModel',
+    summary: 'One model, for OpenAI clients.',
+    path: '/oai/v1/models/{slug}',
+    method: 'get',
+    parameters: { slug: 'path' },
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'getMedia',
+    summary: 'A stored picture.',
+    path: '/v1/media/{file}',
+    method: 'get',
+    parameters: { file: 'path', token: 'query', download: 'query' },
+    answer: 'image/*',
+    open: true,
+  },
+];
+
+function operationObject(operation: Operation): object {
+  const { id, summary, body, parameters = {}, answer, open } = operation;
+  return {
+    operationId: id,
+    summary,
+    ...(open === true && { security: [] }),
+    parameters: Object.entries(parameters).map(([name, place]) => ({
+      name,
+      in: place,
+      required: place === 'path',
+      schema: { type: 'string' },
+    })),
+    ...(body !== undefined && {
+      requestBody: { required: true, content: { [JSON_ANSWER]: { schema: body } } },
+    }),
+    responses: {
+      '200': { description: 'Done.', content: { [answer]: {} } },
+      default: { description: 'An error; clients branch on its code.', content: { [JSON_ANSWER]: {} } },
+    },
+  };
+}
+
+/** The document, for a router whose URLs begin with `server`. */
+export function createOpenApi(server: string | undefined): OpenApiDocument {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of OPERATIONS) {
+    paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Images API', version: '1' },
+    ...(server !== undefined && { servers: [{ url: server }] }),
+    security: [{ bearer: [] }],
+    components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+    paths,
+  };
+}

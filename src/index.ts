@@ -1,0 +1,106 @@
+/** express-images-router: an Express router for image generation. Providers, storage and budgets have subpaths of their own. */
+export type {
+  Balance,
+  BudgetStore,
+  CommitLine,
+  Hold,
+  Once,
+  ReserveLine,
+  ReserveRequest,
+  ReserveResult,
+  Seen,
+} from './core/budget.js';
+export type {
+  Budget,
+  BudgetAmount,
+  BudgetScope,
+  BudgetWindow,
+  Caller,
+  ImageCount,
+  Role,
+} from './core/caller.js';
+export type { BackendSettings, ModelAlias, ModelLimits, ModelSettings } from './core/catalog.js';
+export type {
+  BudgetSoftLimit,
+  EventBase,
+  HoldSettled,
+  HoldSkipped,
+  HoldUnsettled,
+  ImagesEvent,
+  InternalError,
+  PriceCeilingExceeded,
+  RequestCompleted,
+  RequestFailed,
+  StorageFailed,
+  UpstreamCall,
+  UsageImplausible,
+} from './core/events.js';
+export type {
+  EncodedImage,
+  ImageContentType,
+  ImageFormat,
+  Metadata,
+  MicroUsd,
+  Operation,
+  Size,
+} from './core/image.js';
+export type {
+  BlockedEvent,
+  EndEvent,
+  GenerateCall,
+  GenerateEvent,
+  ImageEvent,
+  Lifecycle,
+  Model,
+  ModelFeature,
+  PreviewEvent,
+  Price,
+  PriceTable,
+  Provider,
+  SizeList,
+  SizeRange,
+  SizeRule,
+  Source,
+  Successor,
+  TokenPrice,
+  TokenRates,
+  TokenUsage,
+} from './core/provider.js';
+export type {
+  ByteRange,
+  DirectUrlOptions,
+  GetOptions,
+  MediaStorage,
+  PutOptions,
+  StoredInfo,
+  StoredObject,
+  SweepOptions,
+  SweepResult,
+} from './core/storage.js';
+export {
+  type BudgetOptions,
+  daily,
+  hourly,
+  imageCount,
+  monthly,
+  perMinute,
+  total,
+  usd,
+} from './core/windows.js';
+export {
+  type Billed,
+  ConfigError,
+  type ErrorCode,
+  type ErrorDetail,
+  ImagesError,
+  type ImagesErrorOptions,
+  isImagesError,
+  isProviderError,
+  ProviderError,
+  type ProviderErrorKind,
+  type ProviderErrorOptions,
+} from './errors.js';
+export { anyone, bearerKeys, hashKey, type Identify, type KeyTable } from './http/identify.js';
+export type { OpenApiDocument } from './http/openapi.js';
+export type { ImagesRouterOptions, LimitOptions, MediaOptions, SpendOptions } from './options.js';
+export { createImagesRouter, type ImagesRouter, type ImagesRouterControls } from './router.js';

@@ -1,0 +1,277 @@
+/** The options of the router, and what becomes of them: one Config with nothing optional left. */
+import leven from 'leven';
+import type { BudgetStore } from './core/budget.js';
+import { isAlias, type ModelAlias, type ModelSettings } from './core/catalog.js';
+import type { ImagesEvent } from './core/events.js';
+import type { Provider } from './core/provider.js';
+import type { MediaStorage } from './core/storage.js';
+import { ConfigError } from './errors.js';
+import type { Identify } from './http/identify.js';
+
+/** What `createImagesRouter` takes. Every door is asked for in words: who, what may they use, who pays. */
+export interface ImagesRouterOptions {
+  /** Who draws, in the order in which providers of the same model are tried. At least one. */
+  readonly providers: readonly Provider[];
+  /** Where pictures are kept. */
+  readonly storage: MediaStorage;
+  /** Links to pictures, and how long they and the pictures live. */
+  readonly media: MediaOptions;
+  /** Who is asking. There is no default: an open door to a paid API has to be asked for, by `anyone()`. */
+  readonly identify: Identify;
+  /** Where money is kept. */
+  readonly budget: BudgetStore;
+  /** Aliases, prices, limits and order of backends, by slug. @defaultValue `{}` */
+  readonly models?: Readonly<Record<string, ModelAlias | ModelSettings>> | undefined;
+  /** How money is treated when things go wrong. */
+  readonly spend?: SpendOptions | undefined;
+  /** Origins (`https://app.example.com`) whose pages may post with a person's cookies. @defaultValue `[]` */
+  readonly trustedOrigins?: readonly string[] | undefined;
+  /** Bounds of everything. */
+  readonly limits?: LimitOptions | undefined;
+  /** Takes a well-formed `X-Request-Id` of a request for its own. @defaultValue `false` */
+  readonly trustRequestId?: boolean | undefined;
+  /** Called with everything there is to tell; what it throws is ignored. @defaultValue nobody is told */
+  readonly onEvent?: ((event: ImagesEvent) => void) | undefined;
+}
+
+/** Links to pictures, and how long they and the pictures live. */
+export interface MediaOptions {
+  /** Signs links; at least 32 bytes each. Of several the first signs and all verify, so that keys can change. */
+  readonly secrets: string | readonly string[];
+  /** Base of the router's URLs as clients see it, mount path included. @defaultValue taken from each request */
+  readonly publicUrl?: string | undefined;
+  /** How long a link lives, in seconds. @defaultValue `3600` */
+  readonly ttlSeconds?: number | undefined;
+  /** How long a link may live at most, in seconds. @defaultValue `86400` */
+  readonly maxTtlSeconds?: number | undefined;
+  /** How long a picture is kept, in seconds; at least a day, and at least `maxTtlSeconds`. @defaultValue `604800` */
+  readonly retentionSeconds?: number | undefined;
+}
+
+/** How money is treated when things go wrong. */
+export interface SpendOptions {
+  /** What to book for a call that may or may not have been charged: its ceiling, or what it delivered. @defaultValue `'charge'` */
+  readonly unknownCost?: 'charge' | 'waive' | undefined;
+  /** When the budget store is down: refuse, or draw unmetered. @defaultValue `'deny'` */
+  readonly onStoreFailure?: 'deny' | 'allow' | undefined;
+}
+
+/** Bounds of everything. All are whole numbers of at least 1. */
+export interface LimitOptions {
+  /** Bytes of a JSON body, after decompression. @defaultValue `262144` */
+  readonly jsonBytes?: number | undefined;
+  /** Bytes of a provider's answer, after decompression. @defaultValue `67108864` */
+  readonly upstreamBytes?: number | undefined;
+  /** Pixels of a picture a provider sends. @defaultValue `20000000` */
+  readonly outputPixels?: number | undefined;
+  /** Milliseconds `identify` may take. @defaultValue `5000` */
+  readonly identifyMs?: number | undefined;
+  /** Milliseconds the providers of a request may take in all. @defaultValue `180000` */
+  readonly requestMs?: number | undefined;
+  /** Milliseconds one attempt to store a picture may take. @defaultValue `30000` */
+  readonly storageMs?: number | undefined;
+  /** Milliseconds the budget store may take to answer. @defaultValue `5000` */
+  readonly budgetMs?: number | undefined;
+  /** Milliseconds `close()` waits for requests in flight before it cuts them off. @defaultValue `30000` */
+  readonly drainMs?: number | undefined;
+  /** Requests that may draw at once. @defaultValue `64` */
+  readonly concurrency?: number | undefined;
+  /** Requests that may wait to draw. @defaultValue `256` */
+  readonly queue?: number | undefined;
+  /** Upstream calls of one request that may run at once. @defaultValue `4` */
+  readonly callsAtOnce?: number | undefined;
+}
+
+type Complete<T> = { readonly [Key in keyof T]-?: Exclude<T[Key], undefined> };
+
+/** The options with every default filled in. */
+export interface Config {
+  /** See {@link ImagesRouterOptions.providers}. */
+  readonly providers: readonly Provider[];
+  /** See {@link ImagesRouterOptions.storage}. */
+  readonly storage: MediaStorage;
+  /** See {@link ImagesRouterOptions.media}. */
+  readonly media: Complete<Omit<MediaOptions, 'publicUrl' | 'secrets'>> & {
+    readonly secrets: readonly string[];
+    readonly publicUrl: string | undefined;
+  };
+  /** See {@link ImagesRouterOptions.identify}. */
+  readonly identify: Identify;
+  /** See {@link ImagesRouterOptions.budget}. */
+  readonly budget: BudgetStore;
+  /** See {@link ImagesRouterOptions.models}. */
+  readonly models: Readonly<Record<string, ModelAlias | ModelSettings>>;
+  /** See {@link ImagesRouterOptions.spend}. */
+  readonly spend: Complete<SpendOptions>;
+  /** See {@link ImagesRouterOptions.trustedOrigins}. */
+  readonly trustedOrigins: readonly string[];
+  /** See {@link ImagesRouterOptions.limits}. */
+  readonly limits: Complete<LimitOptions>;
+  /** See {@link ImagesRouterOptions.trustRequestId}. */
+  readonly trustRequestId: boolean;
+  /** See {@link ImagesRouterOptions.onEvent}. */
+  readonly onEvent: (event: ImagesEvent) => void;
+}
+
+const DAY_S = 86_400;
+
+const DEFAULT_LIMITS: Complete<LimitOptions> = {
+  jsonBytes: 256 * 1024,
+  upstreamBytes: 64 * 1024 * 1024,
+  outputPixels: 20_000_000,
+  identifyMs: 5_000,
+  requestMs: 180_000,
+  storageMs: 30_000,
+  budgetMs: 5_000,
+  drainMs: 30_000,
+  concurrency: 64,
+  queue: 256,
+  callsAtOnce: 4,
+};
+
+const DEFAULT_MEDIA = {
+  publicUrl: undefined,
+  ttlSeconds: 3600,
+  maxTtlSeconds: DAY_S,
+  retentionSeconds: 7 * DAY_S,
+};
+
+const DEFAULT_SPEND: Complete<SpendOptions> = { unknownCost: 'charge', onStoreFailure: 'deny' };
+
+const OPTION_NAMES = [
+  ...['providers', 'storage', 'media', 'identify', 'budget', 'models', 'spend', 'trustedOrigins'],
+  ...['limits', 'trustRequestId', 'onEvent'],
+];
+
+/** The known name nearest to a mistyped one, as a hint; empty when none is near. */
+function hint(name: string, known: readonly string[]): string {
+  const [best] = known
+    .map((candidate) => [leven(name, candidate), candidate] as const)
+    .sort(([a], [b]) => a - b);
+  return best !== undefined && best[0] <= Math.max(2, name.length / 3) ? `; did you mean ${best[1]}?` : '';
+}
+
+function checkNames(value: unknown, path: string, known: readonly string[]): void {
+  if (typeof value !== 'object' || value === null)
+    throw new ConfigError(path || 'options', 'expected an object');
+  for (const name of Object.keys(value)) {
+    if (known.includes(name)) continue;
+    throw new ConfigError(path === '' ? name : `${path}.${name}`, `is not an option${hint(name, known)}`);
+  }
+}
+
+function checkMethods(value: unknown, path: string, methods: readonly string[]): void {
+  for (const method of methods) {
+    if (typeof (value as Record<string, unknown> | null | undefined)?.[method] !== 'function') {
+      throw new ConfigError(path, `expected an object with a method ${method}()`);
+    }
+  }
+}
+
+/** Defaults overlaid with what was given; `undefined` counts as not given. */
+function withDefaults<T extends object>(defaults: T, given: object | undefined, path: string): T {
+  if (given === undefined) return defaults;
+  checkNames(given, path, Object.keys(defaults));
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(set) };
+}
+
+function checkWhole(value: unknown, path: string): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 1) {
+    throw new ConfigError(path, `expected a whole number of at least 1, got ${String(value)}`);
+  }
+}
+
+function resolveMedia(options: MediaOptions): Config['media'] {
+  checkNames(options, 'media', ['secrets', ...Object.keys(DEFAULT_MEDIA)]);
+  const { secrets, ...rest } = options;
+  const media = withDefaults<Omit<Config['media'], 'secrets'>>(DEFAULT_MEDIA, rest, 'media');
+  const { publicUrl, ttlSeconds, maxTtlSeconds, retentionSeconds } = media;
+  for (const [name, value] of Object.entries({ ttlSeconds, maxTtlSeconds, retentionSeconds })) {
+    checkWhole(value, `media.${name}`);
+  }
+  if (ttlSeconds > maxTtlSeconds) {
+    throw new ConfigError('media.ttlSeconds', `expected at most media.maxTtlSeconds (${maxTtlSeconds})`);
+  }
+  if (retentionSeconds < DAY_S)
+    throw new ConfigError('media.retentionSeconds', `expected at least ${DAY_S}, a day`);
+  if (retentionSeconds < maxTtlSeconds) {
+    throw new ConfigError(
+      'media.retentionSeconds',
+      'expected at least media.maxTtlSeconds: links outlive the picture',
+    );
+  }
+  if (publicUrl !== undefined && !/^https?:\/\//.test(URL.canParse(publicUrl) ? publicUrl : '')) {
+    throw new ConfigError('media.publicUrl', 'expected an absolute URL such as https://api.example.com');
+  }
+  return { ...media, secrets: typeof secrets === 'string' ? [secrets] : secrets };
+}
+
+function checkProviders(providers: unknown): asserts providers is readonly Provider[] {
+  if (!Array.isArray(providers) || providers.length === 0) {
+    throw new ConfigError('providers', 'expected at least one provider, such as openai({ apiKey })');
+  }
+  const names = new Set<string>();
+  providers.forEach((provider: Partial<Provider> | undefined, place) => {
+    const path = `providers[${place}]`;
+    checkMethods(provider, path, ['generate']);
+    const { name, models } = provider ?? {};
+    if (typeof name !== 'string' || name === '') throw new ConfigError(`${path}.name`, 'expected a name');
+    if (names.has(name)) {
+      throw new ConfigError(`${path}.name`, `another provider is named ${name} too; give one another name`);
+    }
+    names.add(name);
+    if (!Array.isArray(models)) throw new ConfigError(`${path}.models`, 'expected a list of models');
+  });
+}
+
+function checkModels(models: Config['models'], providers: readonly Provider[]): void {
+  const known = providers.flatMap((provider) => provider.models.map(({ slug }) => slug));
+  const check = (path: string, slug: string) => {
+    if (!known.includes(slug))
+      throw new ConfigError(path, `no provider offers a model ${slug}${hint(slug, known)}`);
+  };
+  for (const [slug, settings] of Object.entries(models)) {
+    const path = `models['${slug}']`;
+    if (isAlias(settings)) {
+      checkNames(settings, path, ['aliasOf']);
+      check(`${path}.aliasOf`, settings.aliasOf);
+      continue;
+    }
+    checkNames(settings, path, ['servedBy', 'qualities', 'price', 'limits', 'backends']);
+    check(path, slug);
+    if (settings.servedBy !== undefined) check(`${path}.servedBy`, settings.servedBy);
+  }
+}
+
+/** Checks the options and fills in the defaults. Throws `ConfigError` with the path of what is wrong. */
+export function resolveOptions(options: ImagesRouterOptions): Config {
+  checkNames(options, '', OPTION_NAMES);
+  const { providers, storage, budget, identify, models = {}, trustedOrigins = [] } = options;
+  checkProviders(providers);
+  checkMethods(storage, 'storage', ['put', 'get', 'stat', 'delete']);
+  checkMethods(budget, 'budget', ['reserve', 'recall', 'commit', 'release', 'read']);
+  if (typeof identify !== 'function') {
+    throw new ConfigError('identify', 'expected a function of the request, such as bearerKeys() or anyone()');
+  }
+  checkModels(models, providers);
+  const spend = withDefaults(DEFAULT_SPEND, options.spend, 'spend');
+  checkChoice(spend.unknownCost, 'spend.unknownCost', ['charge', 'waive']);
+  checkChoice(spend.onStoreFailure, 'spend.onStoreFailure', ['deny', 'allow']);
+  const limits = withDefaults(DEFAULT_LIMITS, options.limits, 'limits');
+  for (const [name, value] of Object.entries(limits)) checkWhole(value, `limits.${name}`);
+  trustedOrigins.forEach((origin, place) => {
+    if (URL.canParse(origin) && new URL(origin).origin === origin) return;
+    throw new ConfigError(`trustedOrigins[${place}]`, 'expected an origin such as https://app.example.com');
+  });
+  return {
+    ...{ providers, storage, budget, identify, models, spend, trustedOrigins, limits },
+    media: resolveMedia(options.media),
+    trustRequestId: options.trustRequestId ?? false,
+    onEvent: options.onEvent ?? (() => undefined),
+  };
+}
+
+function checkChoice(value: string, path: string, choices: readonly string[]): void {
+  if (!choices.includes(value)) throw new ConfigError(path, `expected one of ${choices.join(', ')}`);
+}

@@ -1,0 +1,191 @@
+/** The router: the only place that wires parts together. */
+import { type RequestHandler, Router } from 'express';
+import { createCatalog } from './core/catalog.js';
+import { createDeadlines } from './core/deadline.js';
+import type { Emit, ImagesEvent } from './core/events.js';
+import { createGate } from './core/gate.js';
+import { createImages, overloaded } from './core/generate.js';
+import { createLedger } from './core/ledger.js';
+import type { SweepResult } from './core/storage.js';
+import { createCalendar } from './core/windows.js';
+import { ConfigError } from './errors.js';
+import type { Surface } from './http/errors.js';
+import { sendJson } from './http/exchange.js';
+import { type GenerateOptions, generateHandler } from './http/generate.js';
+import { handle, type Methods } from './http/handle.js';
+import { createIntake } from './http/intake.js';
+import { createLinks } from './http/links.js';
+import { mediaHandler } from './http/media.js';
+import {
+  nativeModelHandler,
+  nativeModelsHandler,
+  openaiModelHandler,
+  openaiModelsHandler,
+} from './http/models.js';
+import { nativeGenerate } from './http/native.js';
+import { openaiGenerate } from './http/openai.js';
+import { createOpenApi, type OpenApiDocument } from './http/openapi.js';
+import { createLinkSigner } from './media/link.js';
+import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
+import { createPictureStore } from './media/picture-store.js';
+import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
+import { createFinisher } from './pipeline/finish.js';
+import { createUpstreamFetch } from './providers/upstream.js';
+
+/** What the router can do beside routing. */
+export interface ImagesRouterControls {
+  /**
+   * Refuses new requests, waits for those in flight (`limits.drainMs`), then cuts off the rest, settles what they
+   * cost, and closes providers, storage and budget.
+   */
+  close(): Promise<void>;
+  /** Lets providers pay one-time costs ahead of the first request. */
+  warmup(): Promise<void>;
+  /** Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing. */
+  sweep(options?: { readonly signal?: AbortSignal | undefined }): Promise<SweepResult>;
+  /** Removes a picture with its variants. One that is gone already is fine; throws `TypeError` for what is no id. */
+  deletePicture(id: string): Promise<void>;
+  /** Removes all pictures of a tenant. Throws `ConfigError` when the storage cannot delete by prefix. */
+  deleteTenant(tenant: string): Promise<void>;
+  /** The OpenAPI 3.1 document, also at `GET /v1/images/openapi.json`. */
+  readonly openapi: OpenApiDocument;
+}
+
+/** An Express router with image generation, and what it can do beside. */
+export type ImagesRouter = Router & ImagesRouterControls;
+
+// Beyond the longest request: time to finish, store and settle before a hold counts as lost.
+const LEASE_SLACK_MS = 120_000;
+
+function createEmit({ onEvent }: Config): Emit {
+  return (event) => {
+    try {
+      onEvent({ ...event, at: Date.now() } as ImagesEvent);
+    } catch {
+      // A listener's fault must not become a request's.
+    }
+  };
+}
+
+/** Makes everything a request passes through. */
+function createParts(config: Config) {
+  const { limits, media, providers, storage, spend } = config;
+  const emit = createEmit(config);
+  const catalog = createCatalog({ providers, models: config.models });
+  const deadlines = createDeadlines({ requestMs: limits.requestMs });
+  const signer = createLinkSigner({ secrets: media.secrets });
+  const ledger = createLedger({
+    store: config.budget,
+    calendar: createCalendar(),
+    leaseMs: limits.requestMs + limits.storageMs + LEASE_SLACK_MS,
+    timeoutMs: limits.budgetMs,
+    onStoreFailure: spend.onStoreFailure,
+    emit,
+  });
+  const images = createImages({
+    ...{ catalog, ledger, emit },
+    finish: createFinisher({ maxPixels: limits.outputPixels }),
+    store: createPictureStore({
+      ...{ storage, emit },
+      retentionSeconds: media.retentionSeconds,
+      putMs: limits.storageMs,
+    }),
+    admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
+    callsAtOnce: limits.callsAtOnce,
+    unknownCost: spend.unknownCost,
+    upstreamFetch: (signal) => createUpstreamFetch({ maxBytes: limits.upstreamBytes, signal }),
+  });
+  const intake = createIntake({
+    identify: config.identify,
+    identifyMs: limits.identifyMs,
+    trustedOrigins: config.trustedOrigins,
+    jsonBytes: limits.jsonBytes,
+    deadlines,
+  });
+  const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
+  return { emit, catalog, deadlines, signer, ledger, images, intake, links };
+}
+
+type Parts = ReturnType<typeof createParts>;
+
+// No middleware for the whole router: mounted at the root it would touch the host's own routes.
+function addRoutes(
+  router: Router,
+  { config, parts, openapi }: { config: Config; parts: Parts; openapi: object },
+) {
+  const { emit, signer } = parts;
+  const { storage, trustRequestId } = config;
+  const endpoint = (surface: Surface, methods: Methods): RequestHandler =>
+    handle({ surface, trustRequestId, emit }, methods);
+  const generating: GenerateOptions = parts;
+
+  router.all(
+    '/v1/inference/images/generate',
+    endpoint('native', { POST: generateHandler(generating, nativeGenerate) }),
+  );
+  router.all(
+    '/oai/v1/images/generations',
+    endpoint('openai', { POST: generateHandler(generating, openaiGenerate) }),
+  );
+  router.all('/v1/models', endpoint('native', { GET: nativeModelsHandler(parts) }));
+  router.all(/^\/v1\/models\/.+/, endpoint('native', { GET: nativeModelHandler(parts) }));
+  router.all('/oai/v1/models', endpoint('openai', { GET: openaiModelsHandler(parts) }));
+  router.all(/^\/oai\/v1\/models\/.+/, endpoint('openai', { GET: openaiModelHandler(parts) }));
+  router.all(/^\/v1\/media\/[^/]+$/, endpoint('native', { GET: mediaHandler({ signer, storage, emit }) }));
+  router.all(
+    '/v1/images/openapi.json',
+    endpoint('native', { GET: ({ res }) => sendJson(res, 200, openapi) }),
+  );
+}
+
+function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls, 'openapi'> {
+  const { storage, providers, budget, limits } = config;
+  return {
+    async close() {
+      await parts.deadlines.close(limits.drainMs);
+      await parts.ledger.drain(AbortSignal.timeout(limits.drainMs));
+      const closing = [...providers, storage, budget].map(async (part) => part.close?.());
+      const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
+      if (failed.length > 0) {
+        throw new AggregateError(
+          failed.map(({ reason }) => reason),
+          'some parts could not be closed',
+        );
+      }
+    },
+    async warmup() {
+      await Promise.all(providers.map(async (provider) => provider.warmup?.()));
+    },
+    async sweep(options = {}) {
+      const swept = await storage.sweep?.({ before: Date.now(), signal: options.signal });
+      return swept ?? { removed: 0, orphans: 0 };
+    },
+    async deletePicture(id) {
+      if (parsePictureId(id) === undefined) throw new TypeError('not the id of a picture');
+      if (storage.deletePrefix !== undefined) await storage.deletePrefix(picturePrefix(id));
+      else await storage.delete(pictureKey(id));
+    },
+    async deleteTenant(tenant) {
+      if (storage.deletePrefix === undefined) {
+        throw new ConfigError(
+          'storage',
+          'has no deletePrefix(), so the pictures of a tenant cannot be found',
+        );
+      }
+      await storage.deletePrefix(tenantPrefix(tenant));
+    },
+  };
+}
+
+/**
+ * Makes an Express router with image generation, model listings and the media proxy. Throws `ConfigError` for wrong
+ * options; does no I/O.
+ */
+export function createImagesRouter(options: ImagesRouterOptions): ImagesRouter {
+  const config = resolveOptions(options);
+  const parts = createParts(config);
+  const openapi = createOpenApi(config.media.publicUrl);
+  const router = Router({ caseSensitive: true });
+  addRoutes(router, { config, parts, openapi });
+  return Object.assign(router, createControls(config, parts), { openapi });
+}
