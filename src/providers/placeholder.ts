@@ -23,6 +23,7 @@ export function placeholder(options: PlaceholderOptions = {}): Provider {
   let calls = 0;
 
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
+    call.signal.throwIfAborted();
     calls += 1;
     const callNumber = calls;
     options.onCall?.(call);
@@ -64,7 +65,6 @@ function modelsFrom(differences: readonly PlaceholderModel[]): readonly Model[] 
 
 /** Waits, and on abort throws the signal's own reason. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
   if (ms === 0) return;
   await setTimeout(ms, undefined, { signal }).catch((error: unknown) => {
     signal.throwIfAborted();

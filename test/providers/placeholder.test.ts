@@ -6,33 +6,17 @@ import type { ImageFormat } from '../../src/core/image.js';
 import type { GenerateCall, GenerateEvent, ImageEvent, Provider } from '../../src/core/provider.js';
 import { ConfigError, isProviderError } from '../../src/errors.js';
 import { placeholder } from '../../src/providers/placeholder.js';
+import { generateCall } from '../support/generate-call.js';
 
-function callOf(provider: Provider, parts: Partial<GenerateCall> = {}): GenerateCall {
+function callOf(provider: Provider, changes: Partial<GenerateCall> = {}): GenerateCall {
   const [model] = provider.models;
   assert.ok(model);
-  return {
-    requestId: 'req_test',
-    operation: 'generate',
-    model,
+  return generateCall(model, {
     prompt: 'A lighthouse on a cliff',
-    n: 1,
     size: { width: 128, height: 96 },
-    quality: undefined,
-    style: undefined,
-    background: undefined,
-    outputFormat: undefined,
-    outputCompression: undefined,
-    seed: undefined,
-    negativePrompt: undefined,
-    inputs: [],
-    mask: undefined,
-    previews: 0,
-    endUser: undefined,
-    metadata: {},
-    signal: new AbortController().signal,
     fetch: () => assert.fail('the placeholder needs no network'),
-    ...parts,
-  };
+    ...changes,
+  });
 }
 
 async function events(provider: Provider, parts: Partial<GenerateCall> = {}): Promise<GenerateEvent[]> {
