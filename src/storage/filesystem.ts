@@ -1,0 +1,162 @@
+/** Storage in a folder of a file system, which several processes and machines may share. */
+import { rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import type {
+  ByteRange,
+  GetOptions,
+  MediaStorage,
+  PutOptions,
+  StoredInfo,
+  StoredObject,
+  SweepOptions,
+  SweepResult,
+} from '../core/storage.js';
+import { ConfigError } from '../errors.js';
+import { withFaults } from './faults.js';
+import { checkKey, checkPrefix } from './keys.js';
+import { readBody } from './object-body.js';
+import { damaged, encodeHeader, type OpenObject, openObject } from './object-file.js';
+import { OBJECT_SUFFIX, prune, pruneBelow, removeExpired, removeIncoming } from './object-tree.js';
+import { refuseLinks, syncDirectory, writeObject } from './object-write.js';
+
+/** Where {@link filesystem} keeps its objects. */
+export interface FilesystemOptions {
+  /**
+   * The folder that holds everything, made with the first `put`. One file system; it may be a volume that several
+   * processes share. A relative path counts from the working directory at the time of the call.
+   */
+  readonly root: string;
+}
+
+// A writer in another process may hold a temporary file; none holds one for an hour.
+const ORPHAN_GRACE_MS = 3_600_000;
+
+/**
+ * Makes a storage that keeps each object as one file below `root`, facts and bytes together. A `put` that resolved
+ * survives a power cut; one that did not is never seen, whatever killed it. Reading opens one file and looks it up
+ * once. The body of a `get` holds the file open until it is read, ended by `return()` or aborted.
+ *
+ * Throws a `ConfigError` for a wrong `root`. Its methods throw a `TypeError` for a key outside the router's grammar
+ * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object
+ * that is damaged. `sweep` removes expired objects, unreadable ones whose file says they expired, left-overs of
+ * broken-off writes older than an hour, and empty folders.
+ */
+export function filesystem(options: FilesystemOptions): MediaStorage {
+  const root = resolveRoot(options?.root);
+  const locate = (key: string): string => {
+    checkKey(key);
+    return join(root, key) + OBJECT_SUFFIX;
+  };
+
+  return {
+    put: async (key, body, putOptions) => put({ root, path: locate(key), key }, body, putOptions),
+    get: async (key, getOptions) => get(locate(key), key, getOptions),
+    stat: async (key) => stat(locate(key), key),
+    delete: async (key) => remove(root, locate(key)),
+    async deletePrefix(prefix, { signal } = {}) {
+      checkPrefix(prefix);
+      const directory = join(root, prefix.slice(0, -1));
+      await removeTree(root, directory, signal);
+    },
+    sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
+  };
+}
+
+function resolveRoot(root: unknown): string {
+  if (typeof root !== 'string' || root === '' || root.includes('\0')) {
+    throw new ConfigError('root', 'must be the path of a folder');
+  }
+  return resolve(root);
+}
+
+interface Place {
+  readonly root: string;
+  readonly path: string;
+  readonly key: string;
+}
+
+async function put({ root, path, key }: Place, body: Uint8Array, options: PutOptions): Promise<void> {
+  const { contentType, sha256, expiresAt, metadata, signal } = options;
+  signal?.throwIfAborted();
+  // JSON has no other numbers, and an object whose expiry cannot be read back could not be read at all.
+  if (!Number.isFinite(expiresAt)) throw new TypeError('expiresAt is not an instant in epoch milliseconds.');
+  const info = { size: body.byteLength, contentType, sha256, storedAt: Date.now(), expiresAt, metadata };
+  const header = encodeHeader({ key, info });
+  await withFaults(() => writeObject({ root, path, header, body, expiresAt, signal }));
+}
+
+async function get(
+  path: string,
+  key: string,
+  { range, signal }: GetOptions = {},
+): Promise<StoredObject | undefined> {
+  signal?.throwIfAborted();
+  const object = await withFaults(() => openLiving(path, key));
+  if (object === undefined) return undefined;
+  try {
+    signal?.throwIfAborted();
+    const { start, end } = resolveRange(range, object.info.size);
+    return { ...object.info, body: readBody(object, { start, end, path, signal }) };
+  } catch (error) {
+    await object.handle.close();
+    throw error;
+  }
+}
+
+async function stat(path: string, key: string): Promise<StoredInfo | undefined> {
+  const object = await withFaults(() => openLiving(path, key));
+  await object?.handle.close();
+  return object?.info;
+}
+
+// Links among the folders are not looked for on the way to a read: it would take a look-up for each, and all that
+// can be read through one is an object of ours, stored under this very key.
+async function openLiving(path: string, key: string): Promise<OpenObject | undefined> {
+  const object = await openObject(path);
+  if (object === undefined) return undefined;
+  if (object.key === key && object.info.expiresAt > Date.now()) return object;
+  await object.handle.close();
+  if (object.key !== key) throw damaged(path, `it was stored as ${object.key}`);
+  return undefined;
+}
+
+function resolveRange(range: ByteRange | undefined, size: number): ByteRange {
+  if (range === undefined) return { start: 0, end: size - 1 };
+  if (range.start >= 0 && range.end >= range.start && range.end < size) return range;
+  throw new RangeError(`Bytes ${range.start}-${range.end} are not inside ${size} bytes.`);
+}
+
+async function remove(root: string, path: string): Promise<void> {
+  await withFaults(async () => {
+    await refuseLinks(root, dirname(path));
+    await rm(path, { force: true });
+    await syncDirectory(dirname(path));
+  });
+}
+
+async function removeTree(root: string, directory: string, signal: AbortSignal | undefined): Promise<void> {
+  await withFaults(async () => {
+    await refuseLinks(root, directory);
+    const removeFile = async (path: string) => {
+      await rm(path, { force: true });
+      return true;
+    };
+    await prune(directory, { remove: removeFile, signal });
+    await syncDirectory(dirname(directory));
+  });
+}
+
+async function sweep(root: string, { before, signal }: SweepOptions): Promise<SweepResult> {
+  signal?.throwIfAborted();
+  let removed = 0;
+  let orphans = 0;
+  const removeFile = async (path: string) => {
+    const verdict = await removeExpired(root, path, before);
+    if (verdict === 'expired') removed += 1;
+    if (verdict === 'damaged') orphans += 1;
+    return verdict !== 'living';
+  };
+  await pruneBelow(root, { remove: removeFile, signal });
+  orphans += await removeIncoming(root, Math.min(before, Date.now()) - ORPHAN_GRACE_MS, signal);
+  return { removed, orphans };
+}

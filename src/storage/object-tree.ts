@@ -1,0 +1,110 @@
+/** Walks the folders of a filesystem storage to remove what is no longer wanted. */
+import type { Dirent } from 'node:fs';
+import { link, lstat, mkdir, opendir, rename, rm, rmdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { isImagesError } from '../errors.js';
+import { isMissing, isOccupied } from './faults.js';
+import { isKeySegment } from './keys.js';
+import { openObject } from './object-file.js';
+import { INCOMING, incomingPath, incomingSince } from './object-write.js';
+
+/** What the name of every object file ends in. No key can contain it, so an object and a folder never collide. */
+export const OBJECT_SUFFIX = '@object';
+
+/** What to do with the object files below a folder. */
+export interface Pruning {
+  /** Removes the file, or leaves it and answers `false`. */
+  readonly remove: (path: string) => Promise<boolean>;
+  /** Stops between files when aborted. */
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What became of an object file: `damaged` ones could not have been read by anyone. */
+type Verdict = 'living' | 'expired' | 'damaged';
+
+/** Does what {@link pruneBelow} does, then removes `directory` itself if it is empty. Answers whether it is gone. */
+export async function prune(directory: string, pruning: Pruning): Promise<boolean> {
+  const left = await pruneBelow(directory, pruning);
+  return left === 0 && (await rmdir(directory).then(() => true, whenOccupied));
+}
+
+/**
+ * Walks the object files below `directory` and removes the folders that are empty then. Answers how many entries
+ * are left. Links and what is not ours (`lost+found`, other people's files) are left alone.
+ */
+export async function pruneBelow(directory: string, pruning: Pruning): Promise<number> {
+  let left = 0;
+  for await (const entry of entriesOf(directory)) {
+    pruning.signal?.throwIfAborted();
+    const path = join(directory, entry.name);
+    const isGone =
+      (entry.isDirectory() && isKeySegment(entry.name) && (await prune(path, pruning))) ||
+      (entry.isFile() && entry.name.endsWith(OBJECT_SUFFIX) && (await pruning.remove(path)));
+    if (!isGone) left += 1;
+  }
+  return left;
+}
+
+/**
+ * Removes the object file at `path` if it expired before an instant, in epoch milliseconds, and answers what it was.
+ * Files whose modification time lies after it are not opened.
+ */
+export async function removeExpired(root: string, path: string, before: number): Promise<Verdict | 'gone'> {
+  const modified = await lstat(path).then((entry) => entry.mtimeMs, whenMissing(undefined));
+  if (modified === undefined) return 'gone';
+  if (modified > before) return 'living';
+  const verdict = await judge(path, before);
+  if (verdict === 'gone' || verdict === 'living') return verdict;
+
+  // Somebody may store the key again between this look and the removal. So the file is taken aside, looked at
+  // again where no one can replace it, and put back if it is a new one.
+  const aside = incomingPath(root);
+  await mkdir(dirname(aside), { recursive: true });
+  if (!(await rename(path, aside).then(() => true, whenMissing(false)))) return 'gone';
+  const taken = await judge(aside, before);
+  if (taken === 'living') await link(aside, path).catch(whenOccupied);
+  await rm(aside, { force: true });
+  return taken;
+}
+
+/** Removes the files that broken-off writes left in the incoming folder before an instant; answers how many. */
+export async function removeIncoming(root: string, before: number, signal?: AbortSignal): Promise<number> {
+  let removed = 0;
+  for await (const entry of entriesOf(join(root, INCOMING))) {
+    signal?.throwIfAborted();
+    const since = incomingSince(entry.name);
+    if (since === undefined || since >= before) continue;
+    await rm(join(root, INCOMING, entry.name), { force: true });
+    removed += 1;
+  }
+  return removed;
+}
+
+async function judge(path: string, before: number): Promise<Verdict | 'gone'> {
+  try {
+    const object = await openObject(path);
+    await object?.handle.close();
+    if (object === undefined) return 'gone';
+    return object.info.expiresAt <= before ? 'expired' : 'living';
+  } catch (error) {
+    if (isImagesError(error)) return 'damaged';
+    throw error;
+  }
+}
+
+async function* entriesOf(directory: string): AsyncGenerator<Dirent> {
+  const entries = await opendir(directory).catch(whenMissing(undefined));
+  if (entries !== undefined) yield* entries;
+}
+
+function whenOccupied(error: unknown): false {
+  if (isOccupied(error)) return false;
+  throw error;
+}
+
+function whenMissing<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (isMissing(error)) return value;
+    throw error;
+  };
+}

@@ -1,0 +1,147 @@
+/** How an object file comes into place: all of it, durably, or nothing. */
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { ImagesError } from '../errors.js';
+import { isMissing, isUnsupported } from './faults.js';
+
+/** What to write, and where. */
+export interface ObjectWrite {
+  /** The folder that holds everything, absolute. */
+  readonly root: string;
+  /** Where the file goes, below `root`. */
+  readonly path: string;
+  /** What it starts with. */
+  readonly header: Uint8Array;
+  /** What follows the header. */
+  readonly body: Uint8Array;
+  /** Epoch milliseconds, kept as the file's modification time so that a sweep need not open it. */
+  readonly expiresAt: number;
+  /** Gives up when aborted. */
+  readonly signal: AbortSignal | undefined;
+}
+
+const CHUNK_BYTES = 512 * 1024;
+// A sweep may remove the empty folder a writer has just made; it loses that race again and again only by a fault.
+const MOVE_ATTEMPTS = 10;
+// What the oldest file systems can say. An earlier time only makes a sweep look into the file.
+const MAX_MODIFIED_SECONDS = 2 ** 31 - 1;
+
+/** The folder below the root where files wait to be whole. No key can name it. */
+export const INCOMING = '@incoming';
+const INCOMING_NAME = /^(\d{1,16})-[0-9a-f-]{36}\.tmp$/;
+
+/** A new name for a file that is not an object yet, or none any more. It tells when it was made. */
+export function incomingPath(root: string): string {
+  return join(root, INCOMING, `${Date.now()}-${randomUUID()}.tmp`);
+}
+
+/** When a file in the incoming folder was made, in epoch milliseconds; `undefined` when it is none of ours. */
+export function incomingSince(name: string): number | undefined {
+  const since = INCOMING_NAME.exec(name)?.[1];
+  return since === undefined ? undefined : Number(since);
+}
+
+/** Writes an object file under a temporary name and moves it into place. On any error nothing is left behind. */
+export async function writeObject(write: ObjectWrite): Promise<void> {
+  const temporary = incomingPath(write.root);
+  await mkdir(dirname(temporary), { recursive: true });
+  try {
+    await writeTemporary(temporary, write);
+    await moveIntoPlace(temporary, write);
+  } catch (error) {
+    // What cannot be removed (the disk has just become read-only) is left to a sweep; the first error matters more.
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Throws when a folder between `root` and `directory` (included) is a link, which could lead out of the root. */
+export async function refuseLinks(root: string, directory: string): Promise<void> {
+  for (let at = directory; at !== root; at = dirname(at)) {
+    const isLink = await lstat(at).then(
+      (entry) => entry.isSymbolicLink(),
+      (error: unknown) => {
+        if (isMissing(error)) return false;
+        throw error;
+      },
+    );
+    if (!isLink) continue;
+    const cause = new Error(`${at} is a symbolic link`);
+    throw new ImagesError('STORAGE_ERROR', 'A folder of the media storage is a link.', { cause });
+  }
+}
+
+/** Makes the entries of a folder survive a power cut. A folder that is gone has none. */
+export async function syncDirectory(directory: string): Promise<void> {
+  try {
+    const handle = await open(directory, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (!isMissing(error) && !isUnsupported(error)) throw error;
+  }
+}
+
+async function writeTemporary(temporary: string, write: ObjectWrite): Promise<void> {
+  const handle = await open(temporary, 'wx');
+  try {
+    await writeAll(handle, write.header, write.signal);
+    await writeAll(handle, write.body, write.signal);
+    // Only a hint for the sweep, so a file system that refuses it does no harm.
+    const modified = Math.min(write.expiresAt / 1000, MAX_MODIFIED_SECONDS);
+    await handle.utimes(modified, modified).catch(() => undefined);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  write.signal?.throwIfAborted();
+}
+
+async function writeAll(
+  handle: FileHandle,
+  bytes: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let position = 0; position < bytes.byteLength; ) {
+    signal?.throwIfAborted();
+    const length = Math.min(CHUNK_BYTES, bytes.byteLength - position);
+    // A disk that fills up may take a part of a chunk before it refuses the next.
+    const { bytesWritten } = await handle.write(bytes, position, length);
+    position += bytesWritten;
+  }
+}
+
+async function moveIntoPlace(temporary: string, { root, path }: ObjectWrite): Promise<void> {
+  const directory = dirname(path);
+  await refuseLinks(root, directory);
+  let highestMade: string | undefined;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const made = await mkdir(directory, { recursive: true });
+      if (made !== undefined && made.length <= (highestMade ?? made).length) highestMade = made;
+      await rename(temporary, path);
+      break;
+    } catch (error) {
+      if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;
+    }
+  }
+  try {
+    await syncUpTo(highestMade === undefined ? directory : dirname(highestMade), directory);
+  } catch (error) {
+    // It is in place but may not survive a power cut, and a rejected put leaves nothing.
+    await rm(path, { force: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+// A new folder is an entry of its parent: all of them down to the file have to survive.
+async function syncUpTo(highest: string, directory: string): Promise<void> {
+  for (let at = directory; ; at = dirname(at)) {
+    await syncDirectory(at);
+    if (at === highest || at === dirname(at)) return;
+  }
+}

@@ -1,0 +1,18 @@
+/** The conformance checks of a media storage. */
+import type { Check } from './check.js';
+import { getChecks } from './storage/get-checks.js';
+import { putChecks } from './storage/put-checks.js';
+import { removalChecks } from './storage/removal-checks.js';
+import { type CreateStorage, toCheck } from './storage/subject.js';
+
+export type { CreateStorage } from './storage/subject.js';
+
+/**
+ * What every `MediaStorage` promises, as checks for any test runner or a deployment. Optional methods are looked for on the
+ * storage itself; where one is missing its checks answer `notApplicable`. They store up to 50 MB and run for a few seconds.
+ */
+export const storageChecks: readonly Check<CreateStorage>[] = [
+  ...putChecks,
+  ...getChecks,
+  ...removalChecks,
+].map(toCheck);
