@@ -81,7 +81,7 @@ export const SKETCH: Model = {
   qualities: ['standard', 'hd'],
   styles: ['vivid', 'natural'],
   backgrounds: ['auto', 'opaque', 'transparent'],
-  maxImages: 4,
+  maxImages: 10,
   maxPromptLength: 4_000,
   maxInputs: 16,
   maxPreviews: 3,

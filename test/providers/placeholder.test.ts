@@ -348,7 +348,7 @@ describe('placeholder: options', () => {
     const [sketch, other] = provider.models;
     assert.equal(sketch?.slug, 'placeholder/sketch');
     assert.ok(other);
-    assert.deepEqual([other.maxImages, other.price], [4, undefined]);
+    assert.deepEqual([other.maxImages, other.price], [10, undefined]);
     assert.deepEqual([provider.name, provider.contentCredentials], ['second', true]);
     const found = await sharp((await first({ model: other, size: 'auto' }, provider)).image.bytes).metadata();
     assert.deepEqual([found.format, found.width, found.height], ['webp', 40, 20]);
