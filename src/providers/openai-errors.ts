@@ -1,0 +1,145 @@
+/**
+ * From what OpenAI answers, or its SDK throws, to the failures the router knows. Tables, because the same event
+ * comes in many forms: the code decides where it is known, then the type, then the status.
+ */
+import { type Billed, isProviderError, ProviderError, type ProviderErrorKind } from '../errors.js';
+import { networkFailure } from './upstream.js';
+
+/** What one kind of answer means. */
+interface Verdict {
+  readonly kind: ProviderErrorKind;
+  readonly billed: Billed;
+  readonly message: string;
+}
+
+/** What of an error of the SDK is looked at. Its classes differ between copies and majors; these fields do not. */
+interface VendorError {
+  readonly status?: unknown;
+  readonly code?: unknown;
+  readonly type?: unknown;
+  readonly requestID?: unknown;
+  readonly headers?: unknown;
+  readonly error?: unknown;
+}
+
+const REJECTED: Verdict = {
+  kind: 'rejected',
+  billed: 'no',
+  message: 'The provider refused the request as invalid.',
+};
+const FILTERED = 'The provider refused the request for safety reasons.';
+/** DALL·E charged for pictures, and a refusal is none. */
+const FILTERED_FREE: Verdict = { kind: 'content_filtered', billed: 'no', message: FILTERED };
+/** The refused picture may have been drawn, and its tokens counted. */
+const FILTERED_LATE: Verdict = { kind: 'content_filtered', billed: 'unknown', message: FILTERED };
+const ACCOUNT: Verdict = {
+  kind: 'account',
+  billed: 'no',
+  message: 'The provider does not serve this deployment at the moment.',
+};
+const LIMITED: Verdict = {
+  kind: 'rate_limited',
+  billed: 'no',
+  message: 'The provider limits how often it is asked.',
+};
+const UNAVAILABLE: Verdict = {
+  kind: 'unavailable',
+  billed: 'unknown',
+  message: 'The provider failed to answer.',
+};
+const ODD: Verdict = {
+  kind: 'shape',
+  billed: 'unknown',
+  message: "The provider's answer has an unexpected status.",
+};
+
+/** By `error.code`, else `error.type`. */
+const BY_WORD: ReadonlyMap<unknown, Verdict> = new Map([
+  ['moderation_blocked', FILTERED_LATE],
+  ['image_generation_user_error', FILTERED_LATE],
+  ['content_policy_violation', FILTERED_FREE],
+  ['content_filter', FILTERED_LATE],
+  // A 400, with the type of an ordinary invalid request.
+  ['billing_hard_limit_reached', ACCOUNT],
+  ['billing_not_active', ACCOUNT],
+  ['insufficient_quota', ACCOUNT],
+  ['invalid_api_key', ACCOUNT],
+  // Our table is out of date, or the account may not use the model: nothing the client could mend.
+  ['model_not_found', ACCOUNT],
+  ['rate_limit_exceeded', LIMITED],
+]);
+
+const BY_STATUS: ReadonlyMap<unknown, Verdict> = new Map([
+  [401, ACCOUNT],
+  [402, ACCOUNT],
+  [403, ACCOUNT],
+  [404, ACCOUNT],
+  [408, UNAVAILABLE],
+  [409, UNAVAILABLE],
+  [429, LIMITED],
+]);
+
+function verdictOf({ code, type }: VendorError, status: number): Verdict {
+  const known = BY_WORD.get(code) ?? BY_WORD.get(type) ?? BY_STATUS.get(status);
+  if (known !== undefined) return known;
+  if (status < 400) return ODD;
+  return status < 500 ? REJECTED : UNAVAILABLE;
+}
+
+/**
+ * Turns anything thrown on the way to OpenAI into a `ProviderError`. Of the original only status, code, type and
+ * request id survive, and those only where they look like what they are: its texts quote prompts and keys.
+ */
+export function toProviderError(thrown: unknown): ProviderError {
+  if (isProviderError(thrown)) return thrown;
+  if (!isObject(thrown)) return networkFailure(thrown);
+  // The SDK wraps what its `fetch` throws.
+  if (isProviderError(thrown.cause)) return thrown.cause;
+  const error: VendorError = thrown;
+  const { status } = error;
+  if (typeof status !== 'number') return networkFailure(thrown);
+  const verdict = verdictOf(error, status);
+  const upstreamId = requestId(error.requestID);
+  return new ProviderError(verdict.kind, verdict.message, {
+    billed: isInputRefusal(error, verdict) ? 'no' : verdict.billed,
+    status,
+    upstreamId,
+    retryAfter: verdict.kind === 'rate_limited' ? retryAfterSeconds(error.headers) : undefined,
+    cause: { status, code: word(error.code), type: word(error.type), requestId: upstreamId },
+  });
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+/** A prompt or input refused before anything was drawn. */
+function isInputRefusal({ error }: VendorError, { kind }: Verdict): boolean {
+  const details = isObject(error) ? error.moderation_details : undefined;
+  return kind === 'content_filtered' && isObject(details) && details.moderation_stage === 'input';
+}
+
+/** A vendor's own id of a call, if that is what it is. */
+export function requestId(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value) ? value : undefined;
+}
+
+/** Codes and types are words; without digits and dashes no key passes for one. */
+function word(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[A-Za-z_]{1,64}$/.test(value) ? value : undefined;
+}
+
+/** Seconds to wait: 1 to 3600, because a silly value overflows timers. A number, or a date for `retry-after`. */
+function retryAfterSeconds(headers: unknown): number | undefined {
+  if (!(headers instanceof Headers)) return undefined;
+  const milliseconds = headers.get('retry-after-ms');
+  const other = headers.get('retry-after');
+  const seconds = milliseconds ? Number(milliseconds) / 1000 : secondsUntil(other);
+  return Number.isNaN(seconds) ? undefined : Math.min(3600, Math.max(1, Math.ceil(seconds)));
+}
+
+function secondsUntil(value: string | null): number {
+  if (!value) return Number.NaN;
+  const seconds = Number(value);
+  return Number.isNaN(seconds) ? (Date.parse(value) - Date.now()) / 1000 : seconds;
+}

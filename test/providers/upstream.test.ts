@@ -1,0 +1,262 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { inspect } from 'node:util';
+import { createGzip, gzipSync } from 'node:zlib';
+import { isProviderError, type ProviderError } from '../../src/errors.js';
+import { createUpstreamFetch } from '../../src/providers/upstream.js';
+
+interface LocalServer {
+  readonly url: string;
+  readonly received: readonly IncomingMessage[];
+  /** Resolves when the first answer is out or its client has gone: `true` when it went before the end. */
+  readonly left: Promise<boolean>;
+}
+
+async function serve(
+  t: TestContext,
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<LocalServer> {
+  const received: IncomingMessage[] = [];
+  let resolve: (left: boolean) => void = () => {};
+  const left = new Promise<boolean>((settle) => {
+    resolve = settle;
+  });
+  const server = createServer((request, response) => {
+    received.push(request);
+    response.on('close', () => resolve(!response.writableFinished));
+    answer(request, response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/path`, received, left };
+}
+
+const never = new AbortController().signal;
+
+async function failureOf(work: Promise<unknown>): Promise<ProviderError> {
+  const thrown = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  assert.ok(isProviderError(thrown), `a ProviderError, not ${inspect(thrown)}`);
+  return thrown;
+}
+
+async function bodyOf(work: Promise<Response>): Promise<Buffer> {
+  return Buffer.from(await (await work).arrayBuffer());
+}
+
+test('an ordinary answer passes with its status, headers and bytes', async (t) => {
+  const server = await serve(t, (_request, response) => {
+    response.writeHead(418, { 'x-request-id': 'abc' });
+    response.end('tea');
+  });
+  const response = await createUpstreamFetch({ maxBytes: 3, signal: never })(server.url, {
+    method: 'POST',
+    body: 'x',
+  });
+  assert.equal(response.status, 418);
+  assert.equal(response.headers.get('x-request-id'), 'abc');
+  assert.equal(await response.text(), 'tea');
+});
+
+test('an answer without a body passes', async (t) => {
+  const server = await serve(t, (_request, response) => response.writeHead(204).end());
+  const response = await createUpstreamFetch({ maxBytes: 1, signal: never })(server.url);
+  assert.equal(response.status, 204);
+});
+
+for (const status of [301, 302, 303, 307, 308, 304]) {
+  test(`a ${status} is an error, and nobody goes where it points`, async (t) => {
+    const target = await serve(t, (_request, response) => response.end('stolen'));
+    const server = await serve(t, (_request, response) => {
+      response.writeHead(status, { location: target.url }).end();
+    });
+    const error = await failureOf(
+      createUpstreamFetch({ maxBytes: 100, signal: never })(server.url, { method: 'POST', body: 'prompt' }),
+    );
+    assert.equal(error.kind, 'shape');
+    assert.equal(error.billed, 'unknown');
+    assert.equal(target.received.length, 0);
+    assert.ok(!inspect(error, { depth: 10 }).includes(target.url));
+  });
+}
+
+test('a body of exactly the cap passes and one byte more does not', async (t) => {
+  const server = await serve(t, (_request, response) => response.end('x'.repeat(1000)));
+  assert.equal(
+    (await bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url))).length,
+    1000,
+  );
+  const error = await failureOf(bodyOf(createUpstreamFetch({ maxBytes: 999, signal: never })(server.url)));
+  assert.equal(error.kind, 'shape');
+});
+
+test('an endless body is cut at the cap and its socket closed', async (t) => {
+  const chunk = Buffer.alloc(64 * 1024);
+  const server = await serve(t, (_request, response) => {
+    const pump = () => {
+      while (response.write(chunk));
+    };
+    response.on('drain', pump);
+    pump();
+  });
+  const error = await failureOf(
+    bodyOf(createUpstreamFetch({ maxBytes: 1 << 20, signal: never })(server.url)),
+  );
+  assert.equal(error.kind, 'shape');
+  assert.equal(await server.left, true);
+});
+
+test('a gzip bomb is measured decompressed', async (t) => {
+  const server = await serve(t, (_request, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' });
+    const gzip = createGzip();
+    gzip.pipe(response);
+    gzip.end(Buffer.alloc(32 << 20));
+  });
+  const before = process.memoryUsage().arrayBuffers;
+  const error = await failureOf(
+    bodyOf(createUpstreamFetch({ maxBytes: 1 << 20, signal: never })(server.url)),
+  );
+  assert.equal(error.kind, 'shape');
+  // The 32 MiB the server compresses from are in this process too.
+  assert.ok(process.memoryUsage().arrayBuffers - before < 48 << 20);
+});
+
+test('compression that is broken is a malformed answer', async (t) => {
+  const server = await serve(t, (_request, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' });
+    const bytes = gzipSync('{"data": []}'.repeat(100));
+    // The first byte after the header: a block type that does not exist.
+    bytes[10] = 0xff;
+    response.end(bytes);
+  });
+  const error = await failureOf(bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url)));
+  assert.equal(error.kind, 'shape');
+});
+
+test('HTTP that is broken is a malformed answer', async (t) => {
+  const server = await serve(t, (request) => request.socket.end('HTTP/1.1 2x0 Yes\r\n\r\n'));
+  const error = await failureOf(bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url)));
+  assert.equal(error.kind, 'shape');
+  assert.equal(error.billed, 'unknown');
+});
+
+test('a chunk of bad length in mid-body is one clean error', async (t) => {
+  const server = await serve(t, (request) => {
+    request.socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n');
+  });
+  const error = await failureOf(bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url)));
+  assert.equal(error.billed, 'unknown');
+});
+
+test('a body shorter than its Content-Length is an error', async (t) => {
+  const server = await serve(t, (request) => {
+    request.socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc');
+  });
+  const error = await failureOf(bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url)));
+  assert.equal(error.billed, 'unknown');
+});
+
+test('a connection reset before the answer may have been billed', async (t) => {
+  const server = await serve(t, (request) => request.socket.resetAndDestroy());
+  const error = await failureOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url));
+  assert.equal(error.kind, 'unavailable');
+  assert.equal(error.billed, 'unknown');
+});
+
+test('a port nobody listens on cannot have billed, and its address stays with us', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  t.diagnostic(`port ${port}`);
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const error = await failureOf(
+      createUpstreamFetch({ maxBytes: 1, signal: never })(`http://${host}:${port}/`),
+    );
+    assert.equal(error.kind, 'unavailable');
+    assert.equal(error.billed, 'no');
+    assert.deepEqual(error.cause, { code: 'ECONNREFUSED' });
+    assert.ok(!inspect(error, { depth: 10 }).includes(String(port)));
+  }
+});
+
+test('a name nobody has cannot have billed', async () => {
+  const error = await failureOf(
+    createUpstreamFetch({ maxBytes: 1, signal: never })('http://nobody.invalid/'),
+  );
+  assert.equal(error.kind, 'unavailable');
+  assert.equal(error.billed, 'no');
+});
+
+for (const target of [
+  'file:///etc/passwd',
+  'data:,x',
+  'http://user:secret@127.0.0.1/',
+  'http://secret@127.0.0.1/',
+  'not a url',
+  '/v1',
+]) {
+  test(`${target} is not gone to`, async () => {
+    const error = await failureOf(createUpstreamFetch({ maxBytes: 1, signal: never })(target));
+    assert.equal(error.kind, 'shape');
+    assert.equal(error.billed, 'no');
+    assert.ok(!inspect(error).includes('secret'));
+  });
+}
+
+test('the signal ends a request that waits for its answer, with its own reason', async (t) => {
+  const controller = new AbortController();
+  const server = await serve(t, () => controller.abort(reason));
+  const reason = new Error('the deadline');
+  const fetch = createUpstreamFetch({ maxBytes: 1000, signal: controller.signal });
+  await assert.rejects(fetch(server.url), (error) => error === reason);
+  assert.equal(await server.left, true);
+});
+
+test('the signal ends a body in the middle, with its own reason', async (t) => {
+  const controller = new AbortController();
+  const server = await serve(t, (_request, response) => response.write('abc'));
+  const reason = new Error('the deadline');
+  const response = await createUpstreamFetch({ maxBytes: 1000, signal: controller.signal })(server.url);
+  const body = response.text();
+  controller.abort(reason);
+  await assert.rejects(body, (error) => error === reason);
+  assert.equal(await server.left, true);
+});
+
+test('the signal of the single request works beside that of the call', async (t) => {
+  const controller = new AbortController();
+  const server = await serve(t, (_request, response) => response.write('abc'));
+  const fetch = createUpstreamFetch({ maxBytes: 1000, signal: never });
+  const response = await fetch(new Request(server.url, { signal: controller.signal }));
+  const body = response.text();
+  controller.abort();
+  await assert.rejects(body, { name: 'AbortError' });
+  assert.equal(await server.left, true);
+});
+
+test('nothing is sent once the signal has aborted', async (t) => {
+  const server = await serve(t, (_request, response) => response.end());
+  const fetch = createUpstreamFetch({ maxBytes: 1000, signal: AbortSignal.abort() });
+  await assert.rejects(fetch(server.url), { name: 'AbortError' });
+  assert.equal(server.received.length, 0);
+});
+
+test('a body that is given up closes its socket', async (t) => {
+  const server = await serve(t, (_request, response) => response.write('abc'));
+  const response = await createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url);
+  await response.body?.cancel();
+  assert.equal(await server.left, true);
+});
