@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, mock, test } from 'node:test';
+import fc from 'fast-check';
+import { memoryBudget } from '../../src/budgets/memory.js';
+import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
+import { referenceLedger } from '../../src/testing/budget/reference.js';
+import { perform, type Step } from '../../src/testing/budget/storm-checks.js';
+import { budgetChecks } from '../../src/testing/budget-checks.js';
+import { testChecks } from '../support/run-checks.js';
+
+const HOUR_MS = 3_600_000;
+const START = 1_800_000_000_000;
+const SCHEDULES = 100 * Math.max(1, Number(process.env.SOAK) || 1);
+
+const shared = memoryBudget();
+testChecks('memory', budgetChecks, () => shared);
+
+function line(key: string, parts: Partial<ReserveLine> = {}): ReserveLine {
+  return { key, amount: 4, limit: 100, expiresAt: null, ...parts };
+}
+
+function request(id: string, parts: Partial<ReserveRequest> = {}): ReserveRequest {
+  return { id, lines: [], leaseMs: 60_000, ...parts };
+}
+
+async function balance(store: BudgetStore, key: string): Promise<readonly [spent: number, held: number]> {
+  const [found] = await store.read([key]);
+  assert.ok(found, 'a balance for the key');
+  return [found.spent, found.held];
+}
+
+test('nothing it does keeps the process alive', async () => {
+  const before = process.getActiveResourcesInfo().length;
+  const store = memoryBudget();
+  await store.reserve(request('a', { lines: [line('k', { expiresAt: Date.now() + HOUR_MS })] }));
+  await store.release('b');
+  assert.equal(process.getActiveResourcesInfo().length, before);
+});
+
+test('what the caller does with an answer changes nothing in the ledger', async () => {
+  const store = memoryBudget();
+  const once = { key: 'o', fingerprint: 'f' };
+  const result = await store.reserve(request('a', { once, lines: [line('k')] }));
+  assert.ok(result.ok, 'granted');
+  Object.assign(result.hold.lines[0] ?? {}, { amount: 90 });
+  Object.assign(result.balances[0] ?? {}, { held: 0 });
+  Object.assign(once, { fingerprint: 'g' });
+  assert.deepEqual(await balance(store, 'k'), [0, 4]);
+  assert.deepEqual(await store.recall({ key: 'o', fingerprint: 'f' }), { state: 'pending' });
+});
+
+test('the hold on record decides which keys a commit may have, not the one handed in', async () => {
+  const store = memoryBudget();
+  await store.reserve(request('a', { lines: [line('k')] }));
+  const forged: Hold = { id: 'a', lines: [{ key: 'other', amount: 4 }] };
+  await assert.rejects(store.commit(forged, [{ key: 'other', amount: 4 }]), TypeError);
+  assert.deepEqual(await balance(store, 'k'), [0, 4]);
+});
+
+for (const [path, wrong] of [
+  ['id', { id: '' }],
+  ['leaseMs', { leaseMs: 0 }],
+  ['leaseMs', { leaseMs: 1.5 }],
+  ['once.key', { once: { key: '', fingerprint: 'f' } }],
+  ['once.fingerprint', { once: { key: 'o', fingerprint: '' } }],
+  ['lines[0].key', { lines: [line('')] }],
+  ['lines[1].key', { lines: [line('k'), line('k')] }],
+  ['lines[0].amount', { lines: [line('k', { amount: -1 })] }],
+  ['lines[0].limit', { lines: [line('k', { limit: Number.NaN })] }],
+  ['lines[0].expiresAt', { lines: [line('k', { expiresAt: 0.5 })] }],
+] as const) {
+  test(`a reserve with a wrong ${path} says so: ${JSON.stringify(wrong)}`, async () => {
+    await assert.rejects(memoryBudget().reserve(request('a', wrong)), (error: Error) => {
+      assert.equal(error.name, 'TypeError');
+      assert.ok(error.message.startsWith(`${path} `), error.message);
+      return true;
+    });
+  });
+}
+
+describe('as time passes', () => {
+  beforeEach(() => mock.timers.enable({ apis: ['Date'], now: START }));
+  afterEach(() => mock.timers.reset());
+
+  test('settled, lapsed and released ids are closed for a day and forgotten after it', async () => {
+    const store = memoryBudget();
+    const once = (key: string) => ({ key, fingerprint: 'f' });
+    await store.reserve(request('settled', { once: once('settled') }));
+    await store.commit({ id: 'settled', lines: [] }, [], 'outcome');
+    await store.reserve(request('lapsed', { once: once('lapsed'), leaseMs: 1 }));
+    await store.release('released');
+    mock.timers.tick(24 * HOUR_MS - 1);
+    for (const id of ['settled', 'lapsed', 'released']) {
+      assert.deepEqual(await store.reserve(request(id)), { ok: false, closed: true }, id);
+    }
+    assert.deepEqual(await store.recall(once('settled')), { state: 'settled', outcome: 'outcome' });
+    assert.deepEqual(await store.recall(once('lapsed')), { state: 'lapsed' });
+    // The lease was found to be over only just now, and its day starts there.
+    mock.timers.tick(24 * HOUR_MS);
+    for (const id of ['settled', 'lapsed', 'released']) {
+      assert.equal(await store.recall(once(id)), undefined);
+      assert.equal((await store.reserve(request(id, { once: once(id) }))).ok, true, id);
+    }
+  });
+
+  test('a bucket is kept until the latest expiry anybody named, and forgotten after it', async () => {
+    const store = memoryBudget();
+    const [first, last] = [Date.now() + HOUR_MS, Date.now() + 2 * HOUR_MS];
+    for (const [id, expiresAt] of [
+      ['a', first],
+      ['b', last],
+      ['c', first],
+    ] as const) {
+      await store.reserve(request(id, { leaseMs: 9 * HOUR_MS, lines: [line('k', { expiresAt })] }));
+    }
+    await store.reserve(request('d', { leaseMs: 9 * HOUR_MS, lines: [line('for ever')] }));
+    await store.reserve(
+      request('e', { leaseMs: 9 * HOUR_MS, lines: [line('for ever', { expiresAt: first })] }),
+    );
+    mock.timers.tick(2 * HOUR_MS - 1);
+    assert.deepEqual(await balance(store, 'k'), [0, 12]);
+    mock.timers.tick(1);
+    assert.deepEqual(await balance(store, 'k'), [0, 0]);
+    assert.deepEqual(await balance(store, 'for ever'), [0, 8]);
+  });
+
+  test('settling a hold of a purged bucket leaves the bucket made anew under its key alone', async () => {
+    const store = memoryBudget();
+    const expiresAt = Date.now() + 1_000;
+    for (const id of ['committed', 'released', 'lapsed']) {
+      await store.reserve(
+        request(id, { lines: [line('k', { expiresAt })], leaseMs: id === 'lapsed' ? 10 : HOUR_MS }),
+      );
+    }
+    mock.timers.tick(1_000);
+    await store.reserve(request('anew', { lines: [line('k', { amount: 7 })] }));
+    const lines = [{ key: 'k', amount: 4 }];
+    assert.equal(await store.commit({ id: 'committed', lines }, lines), 'settled');
+    assert.equal(await store.release('released'), 'released');
+    assert.equal(await store.commit({ id: 'lapsed', lines }, []), 'settled');
+    assert.deepEqual(await balance(store, 'k'), [0, 7]);
+  });
+
+  test('after a long idle time no call purges more than a little, and enough calls purge everything', async () => {
+    const store = memoryBudget();
+    const keys = Array.from({ length: 1_000 }, (_, index) => `k${index}`);
+    for (const key of keys) {
+      await store.reserve(request(key, { lines: [line(key, { expiresAt: Date.now() + 1_000 })] }));
+    }
+    mock.timers.tick(2_000);
+    const left = async () => (await store.read(keys)).filter(({ held }) => held > 0).length;
+    assert.ok((await left()) > 900, 'the first call purges a few');
+    for (let call = 0; call < 100; call += 1) await store.read([]);
+    assert.equal(await left(), 0);
+  });
+
+  test('any schedule is answered as by a reference ledger, and leaves no hold behind', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(moves(fc.constant(null)), { maxLength: 60 }), async (schedule) => {
+        const [store, reference] = [memoryBudget(), referenceLedger()];
+        const holds = new Map<string, Hold>();
+        for (const move of schedule) {
+          if ('advanceMs' in move) {
+            mock.timers.tick(move.advanceMs);
+            reference.advance(move.advanceMs);
+            continue;
+          }
+          const step = stepOf(move, holds);
+          const expected = await perform(reference, step);
+          remember(holds, expected);
+          assert.deepEqual(await perform(store, step), expected, JSON.stringify(step));
+          assert.deepEqual(await store.read(KEYS), await reference.read(KEYS), JSON.stringify(step));
+        }
+        mock.timers.tick(HOUR_MS);
+        reference.advance(HOUR_MS);
+        const balances = await store.read(KEYS);
+        assert.deepEqual(balances, await reference.read(KEYS));
+        assert.ok(
+          balances.every(({ held }) => held === 0),
+          'a hold was leaked',
+        );
+      }),
+      { numRuns: SCHEDULES },
+    );
+  });
+
+  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', async () => {
+    const expiry = fc.option(fc.integer({ min: -50, max: 200 }));
+    await fc.assert(
+      fc.asyncProperty(fc.array(moves(expiry), { maxLength: 60 }), async (schedule) => {
+        mock.timers.setTime(START);
+        const store = memoryBudget();
+        const holds = new Map<string, Hold>();
+        for (const move of schedule) {
+          if ('advanceMs' in move) mock.timers.tick(move.advanceMs);
+          else remember(holds, await perform(store, stepOf(move, holds)));
+          const balances = await store.read(KEYS);
+          const sound = balances.every(({ spent, held }) => spent >= 0 && held >= 0);
+          assert.ok(sound, JSON.stringify(balances));
+        }
+        mock.timers.tick(HOUR_MS);
+        const balances = await store.read(KEYS);
+        assert.ok(
+          balances.every(({ held }) => held === 0),
+          'a hold was leaked',
+        );
+      }),
+      { numRuns: SCHEDULES },
+    );
+  });
+});
+
+const KEYS = ['a', 'b', 'c'];
+
+type Move =
+  | { readonly advanceMs: number }
+  | { readonly do: 'recall'; readonly once: { readonly key: string; readonly fingerprint: string } }
+  | { readonly do: 'read'; readonly keys: readonly string[] }
+  | { readonly do: 'release'; readonly id: string }
+  | { readonly do: 'reserve'; readonly request: ReserveRequest }
+  | {
+      readonly do: 'commit';
+      readonly id: string;
+      readonly amounts: readonly (number | null)[];
+      readonly outcome: string;
+    };
+
+/** Steps over few enough names that they meet; `expiry` is in milliseconds from the start, `null` never. */
+function moves(expiry: fc.Arbitrary<number | null>): fc.Arbitrary<Move> {
+  const id = fc.constantFrom('1', '2', '3', '4', '5', '6');
+  const once = fc.record({ key: fc.constantFrom('x', 'y'), fingerprint: fc.constantFrom('f', 'f', 'g') });
+  const lines = fc.uniqueArray(
+    fc.record({
+      key: fc.constantFrom(...KEYS),
+      amount: fc.nat(12),
+      limit: fc.constantFrom(10, 20, 40),
+      expiresAt: expiry.map((ms) => (ms === null ? null : START + ms)),
+    }),
+    { selector: ({ key }) => key },
+  );
+  const reserve = fc.record({
+    id,
+    once: fc.option(once, { nil: undefined }),
+    lines,
+    leaseMs: fc.integer({ min: 1, max: 80 }),
+  });
+  const amounts = fc.array(fc.option(fc.nat(20)), { minLength: 3, maxLength: 3 });
+  return fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('reserve' as const), request: reserve }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ do: fc.constant('commit' as const), id, amounts, outcome: fc.string() }),
+    },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('release' as const), id }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('recall' as const), once }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('read' as const), keys: fc.array(fc.constantFrom(...KEYS)) }),
+    },
+    { weight: 2, arbitrary: fc.record({ advanceMs: fc.integer({ min: 1, max: 60 }) }) },
+  );
+}
+
+/** Turns a move into a step: a commit takes its keys from the hold of its id. */
+function stepOf(move: Exclude<Move, { readonly advanceMs: number }>, holds: ReadonlyMap<string, Hold>): Step {
+  if (move.do !== 'commit') return move;
+  const hold = holds.get(move.id) ?? { id: move.id, lines: [] };
+  const lines = hold.lines.flatMap(({ key }, index) => {
+    const amount = move.amounts[index] ?? null;
+    return amount === null ? [] : [{ key, amount }];
+  });
+  return { do: 'commit', hold, lines, outcome: move.outcome };
+}
+
+/** Keeps the hold of an answer that granted one. */
+function remember(holds: Map<string, Hold>, answer: unknown): void {
+  const { hold } = (answer ?? {}) as { readonly hold?: Hold };
+  if (hold) holds.set(hold.id, hold);
+}
