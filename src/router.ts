@@ -11,7 +11,7 @@ import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
 import type { Surface } from './http/errors.js';
 import { sendJson } from './http/exchange.js';
-import { type GenerateOptions, generateHandler } from './http/generate.js';
+import { generateReader } from './http/generate.js';
 import { handle, type Methods } from './http/handle.js';
 import { createIntake } from './http/intake.js';
 import { createLinks } from './http/links.js';
@@ -22,9 +22,10 @@ import {
   openaiModelHandler,
   openaiModelsHandler,
 } from './http/models.js';
-import { nativeGenerate } from './http/native.js';
-import { openaiGenerate } from './http/openai.js';
+import { nativeDialect } from './http/native.js';
+import { openaiDialect } from './http/openai.js';
 import { createOpenApi, type OpenApiDocument } from './http/openapi.js';
+import { picturesHandler } from './http/pictures.js';
 import { createLinkSigner } from './media/link.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
 import { createPictureStore } from './media/picture-store.js';
@@ -117,15 +118,15 @@ function addRoutes(
   const { storage, trustRequestId } = config;
   const endpoint = (surface: Surface, methods: Methods): RequestHandler =>
     handle({ surface, trustRequestId, emit }, methods);
-  const generating: GenerateOptions = parts;
+  const generate = generateReader(parts.intake);
 
   router.all(
     '/v1/inference/images/generate',
-    endpoint('native', { POST: generateHandler(generating, nativeGenerate) }),
+    endpoint('native', { POST: picturesHandler(parts, nativeDialect, generate) }),
   );
   router.all(
     '/oai/v1/images/generations',
-    endpoint('openai', { POST: generateHandler(generating, openaiGenerate) }),
+    endpoint('openai', { POST: picturesHandler(parts, openaiDialect, generate) }),
   );
   router.all('/v1/models', endpoint('native', { GET: nativeModelsHandler(parts) }));
   router.all(/^\/v1\/models\/.+/, endpoint('native', { GET: nativeModelHandler(parts) }));

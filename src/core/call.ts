@@ -3,25 +3,30 @@ import { ImagesError, isProviderError, ProviderError } from '../errors.js';
 import type { Backend } from './catalog.js';
 import type { Deadline } from './deadline.js';
 import type { Emit } from './events.js';
-import type { EncodedImage, ImageContentType, Size } from './image.js';
+import type { ImageContentType, Size } from './image.js';
 import { abortable } from './iterate.js';
 import type { FinishedPicture, FinishPicture, StoredPicture, StorePicture } from './picture.js';
 import type { PricedCall } from './prices.js';
-import type { EndEvent, GenerateCall, ImageEvent, TokenUsage } from './provider.js';
+import type { EndEvent, GenerateCall, ImageEvent, PreviewEvent, TokenUsage } from './provider.js';
 import type { Plan } from './rules.js';
 import { type Booking, type CallOutcome, settle } from './spend.js';
 
 /** What a call tells the request it belongs to. `index` counts through the whole request. */
 export type CallEvent =
-  | { readonly type: 'preview'; readonly index: number; readonly step: number; readonly image: EncodedImage }
+  | {
+      readonly type: 'preview';
+      readonly index: number;
+      readonly step: number;
+      readonly picture: FinishedPicture;
+    }
   | { readonly type: 'picture'; readonly index: number; readonly picture: DeliveredPicture }
   | { readonly type: 'failed'; readonly index: number; readonly error: ImagesError };
 
-/** A picture on its way to the client: stored, or with its bytes in hand. */
+/** A picture on its way to the client. */
 export interface DeliveredPicture {
-  /** Where it is kept; absent when its bytes are handed over instead. */
+  /** Where it is kept, if it is. */
   readonly stored: StoredPicture | undefined;
-  /** The bytes; absent when it is stored, so that a request holds one picture at a time. */
+  /** Its bytes, where they are wanted; else they are let go, so that a request holds one picture at a time. */
   readonly bytes: Uint8Array | undefined;
   /** How many bytes it has. */
   readonly byteLength: number;
@@ -67,8 +72,16 @@ export interface CallOrder {
   readonly requestId: string;
   /** When to stop. */
   readonly deadline: Deadline;
-  /** True stores pictures; false hands their bytes over. */
+  /** What becomes of pictures. */
+  readonly delivery: Delivery;
+}
+
+/** What becomes of finished pictures. */
+export interface Delivery {
+  /** Stores them. */
   readonly stored: boolean;
+  /** Hands their bytes over. */
+  readonly bytes: boolean;
 }
 
 /** How a call stands, kept up to date while it runs: settlement reads it however the call ends. */
@@ -151,7 +164,8 @@ async function* drive(
       if (!Number.isInteger(event.index) || event.index < 0 || event.index >= priced.n) continue;
       const index = offset + event.index;
       if (event.type === 'preview') {
-        yield { type: 'preview', index, step: event.step, image: event.image };
+        const picture = await preview(event, order, tools);
+        if (picture !== undefined) yield { type: 'preview', index, step: event.step, picture };
         continue;
       }
       if (answered.has(event.index)) continue;
@@ -183,26 +197,42 @@ function providerCall(order: CallOrder, tools: CallTools): GenerateCall {
   };
 }
 
-interface Delivery {
+/** A preview, cleaned like any picture. One that cannot be is left out: it is a courtesy. */
+async function preview(
+  event: PreviewEvent,
+  order: CallOrder,
+  tools: CallTools,
+): Promise<FinishedPicture | undefined> {
+  const { format, compression } = order.plan;
+  const { signal } = order.deadline;
+  try {
+    return await tools.finish({ bytes: event.image.bytes, size: undefined, format, compression, signal });
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}
+
+interface Arrival {
   readonly order: CallOrder;
   readonly record: CallRecord;
   readonly tools: CallTools;
 }
 
 /** Finishes and stores one picture. Its failure is its own: the others of the call go on. */
-async function deliver(event: ImageEvent, index: number, delivery: Delivery): Promise<CallEvent> {
-  const { order, record, tools } = delivery;
+async function deliver(event: ImageEvent, index: number, arrival: Arrival): Promise<CallEvent> {
+  const { order, record, tools } = arrival;
   const { plan, deadline, tenant, requestId, backend } = order;
   // Pictures that came in time are finished even when the time for providers is up meanwhile: they are paid for.
   const { signal } = deadline;
   try {
-    const { bytes } = event.image;
     const { size, format, compression } = plan;
-    const picture = await tools.finish({ bytes, size, format, compression, signal });
+    const picture = await tools.finish({ bytes: event.image.bytes, size, format, compression, signal });
     const owner = { tenant, requestId, model: backend.model.slug, signal };
-    const stored = order.stored ? await tools.store(picture, owner) : undefined;
+    const stored = order.delivery.stored ? await tools.store(picture, owner) : undefined;
     record.delivered += 1;
-    return { type: 'picture', index, picture: delivered(event, picture, stored) };
+    const bytes = order.delivery.bytes ? picture.bytes : undefined;
+    return { type: 'picture', index, picture: delivered(event, picture, { stored, bytes }) };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     return fail(record, index, ours(error));
@@ -212,13 +242,12 @@ async function deliver(event: ImageEvent, index: number, delivery: Delivery): Pr
 function delivered(
   event: ImageEvent,
   picture: FinishedPicture,
-  stored: StoredPicture | undefined,
+  kept: Pick<DeliveredPicture, 'stored' | 'bytes'>,
 ): DeliveredPicture {
-  const { bytes, contentType, size } = picture;
+  const { contentType, size } = picture;
   return {
-    stored,
-    bytes: stored === undefined ? bytes : undefined,
-    byteLength: bytes.byteLength,
+    ...kept,
+    byteLength: picture.bytes.byteLength,
     contentType,
     size,
     revisedPrompt: event.revisedPrompt,

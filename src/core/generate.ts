@@ -8,6 +8,7 @@ import {
   type CallOrder,
   type CallRecord,
   type CallTools,
+  type Delivery,
   newCallRecord,
   runCall,
   usageOf,
@@ -50,8 +51,8 @@ export interface RunContext {
   readonly requestId: string;
   /** When to stop. */
   readonly deadline: Deadline;
-  /** True stores pictures; false hands their bytes over. */
-  readonly stored: boolean;
+  /** What becomes of pictures. */
+  readonly delivery: Delivery;
 }
 
 /** What happens to a request, in the order it happens; `finished` is the last. */
@@ -155,7 +156,8 @@ function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTota
   };
 }
 
-const NO_TOKENS: TokenTotals = { textIn: 0, imageIn: 0, imageOut: 0, textOut: 0 };
+/** No tokens at all. */
+export const NO_TOKENS: TokenTotals = { textIn: 0, imageIn: 0, imageOut: 0, textOut: 0 };
 
 /**
  * The failure a request without pictures is answered with: that of its first picture. Where any call may have been

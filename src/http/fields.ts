@@ -50,7 +50,7 @@ export function generateRequest(fields: Fields): ImageRequest {
     negativePrompt: text('negative_prompt'),
     inputs: [],
     mask: undefined,
-    previews: 0,
+    previews: fields.stream === true ? (whole('partial_images') ?? 0) : 0,
     endUser: text('safety_identifier') ?? text('user'),
     metadata: metadataOf(fields.metadata),
   };

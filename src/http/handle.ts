@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
-import type { Emit } from '../core/events.js';
+import type { Emit, NewImagesEvent, RequestFailed } from '../core/events.js';
 import { ImagesError } from '../errors.js';
 import { errorAnswer, type Surface, toImagesError } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
@@ -73,8 +73,7 @@ function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emi
   if (thrown === CLIENT_LEFT) return;
   const error = toImagesError(thrown);
   const { status, headers, body } = errorAnswer(error, { surface, requestId });
-  const { code, reason, cause } = error;
-  emit({ type: 'request.failed', level: status >= 500 ? 'error' : 'info', requestId, code, reason, cause });
+  emit(failedEvent(error, { requestId, level: status >= 500 ? 'error' : 'info' }));
   if (res.headersSent) {
     // The answer has begun; a broken connection is the only honest way left to say that it is not whole.
     res.destroy();
@@ -82,4 +81,12 @@ function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emi
   }
   for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
   sendJson(res, status, body);
+}
+
+/** The event of a request that was answered with an error. */
+export function failedEvent(
+  { code, reason, cause }: ImagesError,
+  request: Pick<RequestFailed, 'requestId' | 'level'>,
+): NewImagesEvent {
+  return { type: 'request.failed', ...request, code, reason, cause };
 }

@@ -1,14 +1,12 @@
-/** The native surface: its words for generating pictures. */
-import { type GenerateDialect, refuseField } from './generate.js';
+/** The native surface: how it answers. */
+import type { Dialect } from './pictures.js';
 import { nativeAnswer } from './wire.js';
 
-/** `POST /v1/inference/images/generate`. */
-export const nativeGenerate: GenerateDialect = {
+/** The words of `/v1`. */
+export const nativeDialect: Dialect = {
   surface: 'native',
   bareNames: false,
+  streams: false,
   defaultFormat: () => 'url',
-  check(fields) {
-    if (fields.stream === true) refuseField('stream', 'streams are at POST /oai/v1/images/generations');
-  },
   answer: nativeAnswer,
 };

@@ -1,14 +1,14 @@
-/** The OpenAI surface: its words for generating pictures, for unmodified OpenAI clients. */
-import { type GenerateDialect, refuseField } from './generate.js';
+/** The OpenAI surface: how it answers unmodified OpenAI clients. */
+import type { Dialect } from './pictures.js';
 import { openaiAnswer } from './wire.js';
 
-/** `POST /oai/v1/images/generations`. */
-export const openaiGenerate: GenerateDialect = {
+/** The words of `/oai/v1`. */
+export const openaiDialect: Dialect = {
   surface: 'openai',
   bareNames: true,
-  defaultFormat: ({ target }) => target.asked.model.defaultResponseFormat,
-  check(fields) {
-    if (fields.stream === true) refuseField('stream', 'streaming is not offered here; leave it out');
-  },
+  streams: true,
+  // Real clients read nothing but b64_json from an edit.
+  defaultFormat: ({ target, plan }) =>
+    plan.settings.operation === 'edit' ? 'b64_json' : target.asked.model.defaultResponseFormat,
   answer: openaiAnswer,
 };

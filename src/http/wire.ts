@@ -1,6 +1,6 @@
 /** The bodies of successful answers: what the use case said, in the words of each surface. */
 import type { DeliveredPicture } from '../core/call.js';
-import type { FinishedEvent, Job, RequestEvent } from '../core/generate.js';
+import type { FinishedEvent, Job, RequestEvent, TokenTotals } from '../core/generate.js';
 import type { BucketRoom } from '../core/ledger.js';
 import { formatUsd, sizeName } from '../core/prices.js';
 import type { Warning } from '../core/request.js';
@@ -51,11 +51,13 @@ export async function gather(
   return { job, pictures: pictures.sort(byIndex), failures: failures.sort(byIndex), finished };
 }
 
-function base64(bytes: Uint8Array): string {
+/** The bytes of a picture in base64. */
+export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 
-function errorEntries({ failures }: Outcome): readonly object[] {
+/** The pictures that are missing, and why. */
+export function errorEntries(failures: Outcome['failures']): readonly object[] {
   return failures.map(([index, { code, reason, message }]) => ({
     index,
     code,
@@ -68,7 +70,7 @@ function errorEntries({ failures }: Outcome): readonly object[] {
 function extras(outcome: Outcome, { warnings }: AnswerOptions): object {
   const all = [...warnings, ...outcome.job.plan.warnings];
   return {
-    ...(outcome.failures.length > 0 && { errors: errorEntries(outcome) }),
+    ...(outcome.failures.length > 0 && { errors: errorEntries(outcome.failures) }),
     ...(all.length > 0 && { warnings: all }),
   };
 }
@@ -109,7 +111,7 @@ export function nativeAnswer(outcome: Outcome, options: AnswerOptions): object {
 }
 
 /** Token counts in OpenAI's shape. */
-export function openaiUsage({ tokens }: FinishedEvent): object {
+export function openaiUsage(tokens: TokenTotals): object {
   const { textIn, imageIn, imageOut, textOut } = tokens;
   return {
     input_tokens: textIn + imageIn,
@@ -143,6 +145,6 @@ export function openaiAnswer(outcome: Outcome, options: AnswerOptions): object {
     }),
     quality: settings.quality ?? 'auto',
     background: settings.background === 'transparent' ? 'transparent' : 'opaque',
-    usage: openaiUsage(outcome.finished),
+    usage: openaiUsage(outcome.finished.tokens),
   };
 }

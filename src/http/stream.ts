@@ -1,0 +1,169 @@
+/** Streams of the OpenAI surface: the use case's events as server-sent events. */
+import { once } from 'node:events';
+import type { Response } from 'express';
+import type { DeliveredPicture } from '../core/call.js';
+import { type FinishedEvent, type Job, NO_TOKENS, type RequestEvent } from '../core/generate.js';
+import type { BucketRoom } from '../core/ledger.js';
+import { sizeName } from '../core/prices.js';
+import type { ImagesError } from '../errors.js';
+import { openaiErrorObject, toImagesError } from './errors.js';
+import { base64, errorEntries, openaiUsage } from './wire.js';
+
+/** What a stream takes. */
+export interface StreamOptions {
+  /** What was agreed. */
+  readonly job: Job;
+  /** What happens. */
+  readonly events: AsyncIterable<RequestEvent>;
+  /** `image_generation` or `image_edit`: the first half of event names. */
+  readonly prefix: string;
+  /** Epoch seconds at which the request came. */
+  readonly created: number;
+  /** The request's id. */
+  readonly requestId: string;
+  /** Hears what the budgets have left, before headers go out. */
+  readonly onBudgets: (rooms: readonly BucketRoom[]) => void;
+  /** Hears of an error that the stream itself had to tell, since its headers were out. */
+  readonly onError: (error: ImagesError) => void;
+}
+
+const HEADERS_AFTER_MS = 10_000;
+const HEARTBEAT_MS = 15_000;
+
+/** Writes server-sent events with back-pressure. Headers go out with the first of them. */
+interface SseWriter {
+  readonly begun: boolean;
+  begin(): void;
+  write(name: string, data: object): Promise<void>;
+  end(): void;
+}
+
+function createWriter(res: Response): SseWriter {
+  let begun = false;
+  let heartbeat: NodeJS.Timeout | undefined;
+  const begin = () => {
+    if (begun || res.destroyed) return;
+    begun = true;
+    res.statusCode = 200;
+    res.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
+    res.setHeader('Cache-Control', 'no-store');
+    // Proxies that buffer would turn a stream into one late answer.
+    res.setHeader('X-Accel-Buffering', 'no');
+    res.flushHeaders();
+    heartbeat = setInterval(() => res.write(':\n\n'), HEARTBEAT_MS);
+  };
+  // A refusal that comes early keeps its HTTP status; a client that waits long enough hears that somebody is there.
+  const late = setTimeout(begin, HEADERS_AFTER_MS);
+  return {
+    get begun() {
+      return begun;
+    },
+    begin,
+    async write(name, data) {
+      begin();
+      if (res.destroyed) return;
+      const flushed = res.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+      if (flushed) return;
+      const gone = new AbortController();
+      const closed = () => gone.abort();
+      res.once('close', closed);
+      await once(res, 'drain', { signal: gone.signal }).catch(() => undefined);
+      res.off('close', closed);
+    },
+    end() {
+      clearTimeout(late);
+      clearInterval(heartbeat);
+      if (begun && !res.destroyed) res.end();
+    },
+  };
+}
+
+/**
+ * Streams a request. What fails before the first event is thrown, for an answer with a status of its own; what
+ * fails later, with no picture completed, is told in an `error` event.
+ */
+export async function streamAnswer(res: Response, options: StreamOptions): Promise<void> {
+  const writer = createWriter(res);
+  try {
+    await writeEvents(writer, options);
+  } catch (thrown) {
+    if (!writer.begun) throw thrown;
+    const error = toImagesError(thrown);
+    options.onError(error);
+    await writer.write('error', { error: openaiErrorObject(error, options.requestId) });
+  } finally {
+    writer.end();
+  }
+}
+
+async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<void> {
+  const { events, prefix } = options;
+  const failures: (readonly [number, ImagesError])[] = [];
+  // The last picture waits until all calls have ended, because only it can name the missing ones: an error event
+  // after a completed picture would make client libraries throw the picture away.
+  let held: object | undefined;
+  for await (const event of events) {
+    if (event.type === 'budgets') options.onBudgets(event.rooms);
+    if (event.type === 'preview') {
+      await writer.write(`${prefix}.partial_image`, partialFrame(options, event));
+    }
+    if (event.type === 'failed') failures.push([event.index, event.error]);
+    if (event.type === 'picture') {
+      if (held !== undefined) await writer.write(`${prefix}.completed`, held);
+      held = completedFrame(options, event);
+    }
+    if (event.type === 'finished' && held !== undefined) {
+      await writer.write(`${prefix}.completed`, lastFrame(held, event, failures));
+    }
+  }
+}
+
+function commonFields(
+  { job, created }: StreamOptions,
+  picture: Pick<DeliveredPicture, 'size' | 'contentType'>,
+): object {
+  const { settings } = job.plan;
+  return {
+    created_at: created,
+    size: sizeName(picture.size),
+    quality: settings.quality ?? 'auto',
+    background: settings.background === 'transparent' ? 'transparent' : 'opaque',
+    output_format: picture.contentType.slice('image/'.length),
+  };
+}
+
+function partialFrame(options: StreamOptions, event: RequestEvent & { readonly type: 'preview' }): object {
+  return {
+    type: `${options.prefix}.partial_image`,
+    index: event.index,
+    partial_image_index: event.step,
+    b64_json: base64(event.picture.bytes),
+    ...commonFields(options, event.picture),
+  };
+}
+
+function completedFrame(options: StreamOptions, event: RequestEvent & { readonly type: 'picture' }): object {
+  const { bytes, revisedPrompt } = event.picture;
+  return {
+    type: `${options.prefix}.completed`,
+    index: event.index,
+    ...(bytes !== undefined && { b64_json: base64(bytes) }),
+    ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
+    ...commonFields(options, event.picture),
+    usage: openaiUsage(NO_TOKENS),
+  };
+}
+
+/** What is known only at the end goes with the last picture: the sums, and what did not arrive. */
+function lastFrame(
+  held: object,
+  finished: FinishedEvent,
+  failures: readonly (readonly [number, ImagesError])[],
+): object {
+  const missing = failures.toSorted(([a], [b]) => a - b);
+  return {
+    ...held,
+    usage: openaiUsage(finished.tokens),
+    ...(missing.length > 0 && { errors: errorEntries(missing) }),
+  };
+}
