@@ -103,6 +103,34 @@ describe('as time passes', () => {
     }
   });
 
+  test('a late commit is kept for a day from then, and its once key with it', async () => {
+    const store = memoryBudget();
+    const once = { key: 'o', fingerprint: 'f' };
+    await store.reserve(request('a', { once, leaseMs: 1 }));
+    await store.reserve(request('b', { leaseMs: 1 }));
+    mock.timers.tick(23 * HOUR_MS);
+    await store.read([]);
+    mock.timers.tick(23 * HOUR_MS);
+    assert.equal(await store.commit({ id: 'a', lines: [] }, [], 'late'), 'settled');
+    assert.equal(await store.release('b'), 'released');
+    mock.timers.tick(23 * HOUR_MS);
+    assert.deepEqual(await store.recall(once), { state: 'settled', outcome: 'late' });
+    assert.equal(await store.release('b'), 'already');
+    mock.timers.tick(HOUR_MS);
+    assert.equal(await store.recall(once), undefined);
+    assert.equal(await store.release('b'), 'unknown');
+  });
+
+  test('forgetting a released id leaves its once key to the hold that has it now', async () => {
+    const store = memoryBudget();
+    const once = { key: 'o', fingerprint: 'f' };
+    await store.reserve(request('first', { once }));
+    await store.release('first');
+    await store.reserve(request('second', { once, leaseMs: 48 * HOUR_MS }));
+    mock.timers.tick(25 * HOUR_MS);
+    assert.deepEqual(await store.recall(once), { state: 'pending' });
+  });
+
   test('a bucket is kept until the latest expiry anybody named, and forgotten after it', async () => {
     const store = memoryBudget();
     const [first, last] = [Date.now() + HOUR_MS, Date.now() + 2 * HOUR_MS];
