@@ -40,7 +40,8 @@ function hostOf(req: Request): string | undefined {
 
 function requestBase(req: Request): string {
   const url = `${req.protocol}://${hostOf(req) ?? ''}`;
-  if (!URL.canParse(url) || new URL(url).origin === 'null') {
+  // A trusted proxy may still pass on whatever scheme its client claims.
+  if (!/^https?:/.test(url) || !URL.canParse(url)) {
     throw invalid([{ field: 'Host', message: 'expected a host name in the Host header' }]);
   }
   return `${new URL(url).origin}${req.baseUrl}`;

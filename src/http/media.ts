@@ -10,6 +10,7 @@ import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.
 import { storageError } from '../media/picture-store.js';
 import type { Exchange } from './exchange.js';
 import type { Handler } from './handle.js';
+import { queryOf } from './query.js';
 
 /** What the media proxy takes. */
 export interface MediaOptions {
@@ -21,7 +22,10 @@ export interface MediaOptions {
   readonly emit: Emit;
 }
 
+/** What a good link leads to. */
 interface Opened {
+  /** The last part of the path. */
+  readonly name: string;
   readonly file: MediaFile;
   readonly expiresAtMs: number;
 }
@@ -33,10 +37,9 @@ export function mediaHandler(options: MediaOptions): Handler {
   /** The token comes first: without a good one, what is absent and what is another's look the same. */
   function open({ req }: Exchange): Opened {
     const name = req.path.slice(req.path.lastIndexOf('/') + 1);
-    const { token } = req.query;
-    const verdict =
-      typeof token === 'string' ? signer.verify({ file: name, token, nowMs: Date.now() }) : undefined;
-    if (verdict === undefined || verdict.state === 'invalid') {
+    const [token = '', ...others] = queryOf(req).getAll('token');
+    const verdict = signer.verify({ file: name, token, nowMs: Date.now() });
+    if (others.length > 0 || verdict.state === 'invalid') {
       throw new ImagesError('MEDIA_TOKEN_INVALID', 'This link is not valid. Ask the API for a fresh one.');
     }
     if (verdict.state === 'expired') {
@@ -44,7 +47,7 @@ export function mediaHandler(options: MediaOptions): Handler {
     }
     const file = parseMediaFile(name);
     if (file === undefined) throw notFound();
-    return { file, expiresAtMs: verdict.expiresAtMs };
+    return { name, file, expiresAtMs: verdict.expiresAtMs };
   }
 
   async function asked<T>(operation: 'get' | 'stat', requestId: string, promise: Promise<T>): Promise<T> {
@@ -56,39 +59,61 @@ export function mediaHandler(options: MediaOptions): Handler {
     }
   }
 
-  function plan({ req }: Exchange, { file, expiresAtMs }: Opened, info: StoredInfo): DeliveryPlan {
-    if (info.contentType !== file.contentType) throw notFound();
+  function plan({ req }: Exchange, { name, expiresAtMs }: Opened, info: StoredInfo): DeliveryPlan {
     return planDelivery({
       method: req.method === 'HEAD' ? 'HEAD' : 'GET',
       headers: req.headers,
       info,
-      file: req.path.slice(req.path.lastIndexOf('/') + 1),
-      download: req.query.download === '1',
+      file: name,
+      download: queryOf(req).get('download') === '1',
       tokenExpiresAtMs: expiresAtMs,
       nowMs: Date.now(),
     });
   }
 
+  async function send(
+    { res, requestId }: Exchange,
+    { status, headers }: DeliveryPlan,
+    object?: StoredObject,
+  ) {
+    res.statusCode = status;
+    for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+    if (object === undefined) {
+      res.end();
+      return;
+    }
+    // The client left while storage was asked.
+    if (res.destroyed) return closeUnread(object);
+    try {
+      await pipeline(Readable.from(object.body, { objectMode: false }), res);
+    } catch (cause) {
+      if (isClientGone(cause)) return;
+      emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
+      // Breaking the connection is the only way left to say that the body is not whole.
+      res.destroy();
+    }
+  }
+
   return async (exchange) => {
-    const { req, res, requestId } = exchange;
+    const { requestId } = exchange;
     const opened = open(exchange);
     const key = pictureKey(opened.file.id);
+    const isOurs = (info: StoredInfo) => info.contentType === opened.file.contentType;
     if (isPlain(exchange)) {
       const object = await asked('get', requestId, storage.get(key));
       if (object === undefined) throw notFound();
+      if (!isOurs(object)) return refuse(object, notFound());
       return send(exchange, plan(exchange, opened, object), object);
     }
     const info = await asked('stat', requestId, storage.stat(key));
-    if (info === undefined) throw notFound();
+    if (info === undefined || !isOurs(info)) throw notFound();
     const planned = plan(exchange, opened, info);
-    if (!planned.body) return send(exchange, planned, undefined);
+    if (!planned.body) return send(exchange, planned);
     const object = await asked('get', requestId, storage.get(key, { range: planned.range }));
     if (object === undefined) throw notFound();
     if (object.sha256 !== info.sha256) {
-      closeUnread(object);
-      throw storageError(new Error('the object changed between two reads'));
+      return refuse(object, storageError(new Error('the object changed between two reads')));
     }
-    if (req.destroyed && res.destroyed) return closeUnread(object);
     return send(exchange, planned, object);
   };
 }
@@ -103,21 +128,15 @@ function notFound(): ImagesError {
   return new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
 }
 
-function closeUnread(object: StoredObject): void {
-  object.body[Symbol.asyncIterator]().return?.();
+async function closeUnread(object: StoredObject): Promise<void> {
+  await object.body[Symbol.asyncIterator]().return?.();
 }
 
-async function send({ res }: Exchange, { status, headers }: DeliveryPlan, object: StoredObject | undefined) {
-  res.statusCode = status;
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
-  if (object === undefined) {
-    res.end();
-    return;
-  }
-  try {
-    await pipeline(Readable.from(object.body, { objectMode: false }), res);
-  } catch (error) {
-    // A client that left is not a fault; everything else broke the connection, which says that the body is not whole.
-    if (!res.destroyed) res.destroy(error instanceof Error ? error : undefined);
-  }
+async function refuse(object: StoredObject, error: ImagesError): Promise<never> {
+  await closeUnread(object);
+  throw error;
+}
+
+function isClientGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
