@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { ROOT, readSource, sourceFiles } from '../support/source-imports.js';
+
+const manifest = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+const { './package.json': itself, ...entries } = manifest.exports as Record<string, unknown>;
+
+/** What each subpath gives out: nothing else, and nothing is lost unnoticed. */
+const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly types: string }>> = {
+  '.': {
+    values: `ConfigError ImagesError ProviderError anyone bearerKeys createImagesRouter daily hashKey hourly imageCount
+      isImagesError isProviderError monthly perMinute total usd`,
+    types: `BackendSettings Balance Billed BlockedEvent Budget BudgetAmount BudgetOptions BudgetScope BudgetSoftLimit
+      BudgetStore BudgetWindow ByteRange Caller CommitLine DirectUrlOptions EncodedImage EndEvent ErrorCode
+      ErrorDetail EventBase GenerateCall GenerateEvent GetOptions Hold HoldSettled HoldSkipped HoldUnsettled
+      Identify ImageContentType ImageCount ImageEvent ImageFormat ImagesErrorOptions ImagesEvent ImagesRouter
+      ImagesRouterControls ImagesRouterOptions InternalError KeyTable Lifecycle LimitOptions MediaOptions
+      MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
+      OpenApiDocument Operation PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
+      ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
+      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
+      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible`,
+  },
+  './providers/openai': {
+    values: `openai`,
+    types: `ModelAddition Moderation OpenAIOptions`,
+  },
+  './providers/placeholder': {
+    values: `placeholder`,
+    types: `PlaceholderModel PlaceholderOptions`,
+  },
+  './storage/filesystem': {
+    values: `filesystem`,
+    types: `FilesystemOptions`,
+  },
+  './storage/memory': {
+    values: `memoryStorage`,
+    types: `MemoryStorageOptions`,
+  },
+  './budgets/memory': {
+    values: `memoryBudget`,
+    types: ``,
+  },
+  './testing': {
+    values: `budgetChecks providerChecks storageChecks`,
+    types: `Check CheckLevel CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,
+  },
+};
+
+function expectedNames(subpath: string): string[] {
+  const { values, types } = PUBLIC_NAMES[subpath] ?? { values: '', types: '' };
+  const words = (text: string) => text.match(/\w+/g) ?? [];
+  return [...words(values), ...words(types).map((name) => `type ${name}`)].sort();
+}
+
+/** `providers/openai` of `{ types: './dist/providers/openai.d.ts', default: './dist/providers/openai.js' }`. */
+function moduleOf(entry: unknown): string {
+  const { default: target } = entry as { readonly default: string };
+  const module = target.replace(/^\.\/dist\/(.*)\.js$/, '$1');
+  assert.deepEqual(entry, { types: `./dist/${module}.d.ts`, default: `./dist/${module}.js` });
+  return module;
+}
+
+function read(module: string) {
+  return readSource(`${module}.ts`, readFileSync(`${ROOT}src/${module}.ts`, 'utf8'));
+}
+
+test('every subpath is a module of src under the same path', () => {
+  for (const [subpath, entry] of Object.entries(entries)) {
+    const expected = subpath === '.' ? ['index'] : [subpath.slice(2), `${subpath.slice(2)}/index`];
+    assert.ok(expected.includes(moduleOf(entry)), subpath);
+  }
+  assert.equal(itself, './package.json');
+});
+
+test('every module that no other one imports has a subpath', () => {
+  const modules = sourceFiles().map((file) => file.replace(/\.ts$/, ''));
+  const imported = new Set(modules.flatMap((module) => read(module).imports.map(({ target }) => target)));
+  const entrances = modules.filter((module) => !imported.has(module));
+  assert.deepEqual(entrances.sort(), Object.values(entries).map(moduleOf).sort());
+});
+
+for (const [subpath, entry] of Object.entries(entries)) {
+  test(`the public names of ${subpath} are the expected ones`, () => {
+    assert.deepEqual(read(moduleOf(entry)).exportedNames, expectedNames(subpath));
+  });
+}
+
+test('the package is of ES modules without side effects', () => {
+  assert.equal(manifest.type, 'module');
+  assert.equal(manifest.sideEffects, false);
+});
+
+test('every test file lies where npm test looks', () => {
+  const files = readdirSync(`${ROOT}test`, { recursive: true, encoding: 'utf8' });
+  const elsewhere = files.filter(
+    (file) => /\.test\.\w+$/.test(file) && !/^[^/\\]+[/\\][^/\\]+\.test\.ts$/.test(file),
+  );
+  assert.deepEqual(elsewhere, []);
+  assert.ok(manifest.scripts.test.endsWith(' test/*/*.test.ts'));
+});

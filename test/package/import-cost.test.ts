@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { loadedPackages } from '../support/loaded-packages.js';
+import { ROOT } from '../support/source-imports.js';
+
+const manifest = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+
+/** Optional, so that nobody pays for a vendor they do not use. */
+const VENDORS = Object.keys(manifest.peerDependenciesMeta);
+
+async function vendorsLoadedBy(module: string): Promise<string[]> {
+  const program = `await import(${JSON.stringify(`${ROOT}src/${module}.ts`)});`;
+  const packages = await loadedPackages({ program, cwd: ROOT, nodeArguments: ['--import', 'tsx'] });
+  assert.ok(packages.includes('tsx'), 'what is loaded has been seen');
+  return packages.filter((name) => VENDORS.includes(name));
+}
+
+for (const module of [
+  'index',
+  'providers/placeholder',
+  'storage/filesystem',
+  'storage/memory',
+  'budgets/memory',
+  'testing/index',
+]) {
+  test(`importing ${module} loads no vendor SDK`, async () => {
+    assert.deepEqual(await vendorsLoadedBy(module), []);
+  });
+}
+
+test('importing providers/openai loads the SDK of OpenAI', async () => {
+  assert.deepEqual(await vendorsLoadedBy('providers/openai'), ['openai']);
+});
