@@ -77,7 +77,7 @@ export const lapseChecks: readonly Check<CreateBudget>[] = [
     async run({ store }) {
       const once = onceKey();
       const held = await lapsedHold(store, { once });
-      assert.deepEqual((await store.recall(once))?.state, 'lapsed');
+      assert.equal((await store.recall(once))?.state, 'lapsed');
       expectSeen(await store.reserve(request({ once })), { state: 'lapsed' });
       assert.equal(await store.commit(held, []), 'settled');
       assert.equal((await store.recall(once))?.state, 'settled');

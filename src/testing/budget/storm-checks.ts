@@ -120,6 +120,9 @@ const LIMIT = 60;
 
 /** Reserves, and then commits up to the hold, releases, or leaves pending: never anything above a limit. */
 async function work(store: BudgetStore, random: Random, tallies: ReadonlyMap<string, Tally>): Promise<void> {
+  const count = (part: keyof Tally, lines: readonly CommitLine[]) => {
+    for (const { key, amount } of lines) (tallies.get(key) as Tally)[part] += amount;
+  };
   for (let round = 0; round < ROUNDS; round += 1) {
     const keys = [...tallies.keys()].filter(() => random(2) === 0);
     const lines = keys.map((key) => line({ key, amount: random(6), limit: LIMIT }));
@@ -133,13 +136,13 @@ async function work(store: BudgetStore, random: Random, tallies: ReadonlyMap<str
     if (!result.ok) continue;
     const fate = random(8);
     const booked = result.hold.lines.map(({ key, amount }) => ({ key, amount: random(amount + 1) }));
-    if (fate < 3) assert.equal(await store.commit(result.hold, booked), 'settled');
-    else if (fate < 7) assert.equal(await store.release(result.hold.id), 'released');
-    for (const [part, lines] of [
-      ['spent', fate < 3 ? booked : []],
-      ['held', fate === 7 ? result.hold.lines : []],
-    ] as const) {
-      for (const { key, amount } of lines) (tallies.get(key) as Tally)[part] += amount;
+    if (fate < 3) {
+      assert.equal(await store.commit(result.hold, booked), 'settled');
+      count('spent', booked);
+    } else if (fate < 7) {
+      assert.equal(await store.release(result.hold.id), 'released');
+    } else {
+      count('held', result.hold.lines);
     }
   }
 }
