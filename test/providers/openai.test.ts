@@ -420,7 +420,9 @@ for (const [where, handler] of [
   ['reads an answer that stalls', answers.stall()],
 ] as const) {
   for (const guarded of [true, false]) {
-    test(`an abort while it ${where} closes the connection and throws its reason${guarded ? '' : ', under any fetch'}`, async (t) => {
+    test(`an abort while it ${where} closes the connection and throws its reason${guarded ? '' : ', under any fetch'}`, {
+      timeout: 10_000,
+    }, async (t) => {
       const { upstream, run } = await setting(t);
       const controller = new AbortController();
       const { signal } = controller;
