@@ -6,6 +6,7 @@ import type { Emit, ImagesEvent } from './core/events.js';
 import { createGate } from './core/gate.js';
 import { createImages, overloaded } from './core/generate.js';
 import { createLedger } from './core/ledger.js';
+import { createRouting } from './core/routing.js';
 import type { SweepResult } from './core/storage.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
@@ -83,8 +84,9 @@ function createParts(config: Config) {
     onStoreFailure: spend.onStoreFailure,
     emit,
   });
+  const routing = createRouting();
   const images = createImages({
-    ...{ catalog, ledger, emit },
+    ...{ catalog, ledger, routing, emit },
     finish: createFinisher({ maxPixels: limits.outputPixels }),
     store: createPictureStore({
       ...{ storage, emit },
@@ -104,7 +106,7 @@ function createParts(config: Config) {
     deadlines,
   });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
-  return { emit, catalog, deadlines, signer, ledger, images, intake, links };
+  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links };
 }
 
 type Parts = ReturnType<typeof createParts>;

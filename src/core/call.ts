@@ -1,14 +1,23 @@
-/** One upstream call: from the provider's events to finished, stored pictures, and what is booked for it. */
-import { ImagesError, isProviderError, ProviderError } from '../errors.js';
+/**
+ * One call of a request: from the backends that may serve it to delivered pictures, and what is booked for it. A
+ * backend that failed without a bill makes room for the next one.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ImagesError, isImagesError, isProviderError, ProviderError } from '../errors.js';
 import type { Backend } from './catalog.js';
-import type { Deadline } from './deadline.js';
+import {
+  type DeliveredPicture,
+  type DeliveryOrder,
+  type DeliveryTools,
+  deliverPicture,
+  finishPreview,
+} from './delivery.js';
 import type { Emit } from './events.js';
-import type { ImageContentType, Size } from './image.js';
 import { abortable } from './iterate.js';
-import type { FinishedPicture, FinishPicture, StoredPicture, StorePicture } from './picture.js';
+import type { FinishedPicture } from './picture.js';
 import type { PricedCall } from './prices.js';
-import type { EndEvent, GenerateCall, ImageEvent, PreviewEvent, TokenUsage } from './provider.js';
-import type { Plan } from './rules.js';
+import type { EndEvent, GenerateCall, GenerateEvent, TokenUsage } from './provider.js';
+import { mayFailOver, type Routing } from './routing.js';
 import { type Booking, type CallOutcome, settle } from './spend.js';
 
 /** What a call tells the request it belongs to. `index` counts through the whole request. */
@@ -22,30 +31,10 @@ export type CallEvent =
   | { readonly type: 'picture'; readonly index: number; readonly picture: DeliveredPicture }
   | { readonly type: 'failed'; readonly index: number; readonly error: ImagesError };
 
-/** A picture on its way to the client. */
-export interface DeliveredPicture {
-  /** Where it is kept, if it is. */
-  readonly stored: StoredPicture | undefined;
-  /** Its bytes, where they are wanted; else they are let go, so that a request holds one picture at a time. */
-  readonly bytes: Uint8Array | undefined;
-  /** How many bytes it has. */
-  readonly byteLength: number;
-  /** Its type. */
-  readonly contentType: ImageContentType;
-  /** Its pixels. */
-  readonly size: Size;
-  /** The prompt as the vendor rewrote it. */
-  readonly revisedPrompt: string | undefined;
-  /** The seed it was drawn from. */
-  readonly seed: number | undefined;
-}
-
 /** What a call needs of the router. */
-export interface CallTools {
-  /** Checks and finishes pictures. */
-  readonly finish: FinishPicture;
-  /** Keeps pictures. */
-  readonly store: StorePicture;
+export interface CallTools extends DeliveryTools {
+  /** Chooses backends. */
+  readonly routing: Routing;
   /** Makes the outbound fetch of one call. */
   readonly upstreamFetch: (signal: AbortSignal) => typeof globalThis.fetch;
   /** What to book when nobody knows whether the vendor charged. */
@@ -55,38 +44,20 @@ export interface CallTools {
 }
 
 /** One call of a request. */
-export interface CallOrder {
-  /** Who draws. */
-  readonly backend: Backend;
+export interface CallOrder extends DeliveryOrder {
+  /** Who may draw. */
+  readonly backends: readonly Backend[];
   /** The index of its first picture in the request. */
   readonly offset: number;
   /** What it asks, as prices see it. */
   readonly priced: PricedCall;
-  /** Its part of the hold, in micro-dollars. */
+  /** Its part of the hold, in micro-dollars: the dearest backend's ceiling. */
   readonly share: number;
-  /** What was agreed with the client. */
-  readonly plan: Plan;
-  /** Whose pictures these become. */
-  readonly tenant: string;
-  /** The request's id. */
-  readonly requestId: string;
-  /** When to stop. */
-  readonly deadline: Deadline;
-  /** What becomes of pictures. */
-  readonly delivery: Delivery;
-}
-
-/** What becomes of finished pictures. */
-export interface Delivery {
-  /** Stores them. */
-  readonly stored: boolean;
-  /** Hands their bytes over. */
-  readonly bytes: boolean;
 }
 
 /** How a call stands, kept up to date while it runs: settlement reads it however the call ends. */
 export interface CallRecord {
-  /** How it ended. */
+  /** How its last attempt ended. */
   outcome: CallOutcome;
   /** What is booked for it. */
   booking: Booking;
@@ -110,9 +81,20 @@ export function newCallRecord(): CallRecord {
 }
 
 /** What the vendor counted, once a call ended well. */
-export function usageOf(record: CallRecord): TokenUsage | undefined {
-  return record.outcome.type === 'ended' ? record.outcome.end.usage : undefined;
+export function usageOf({ outcome }: CallRecord): TokenUsage | undefined {
+  return outcome.type === 'ended' ? outcome.end.usage : undefined;
 }
+
+interface Attempt {
+  readonly order: CallOrder;
+  readonly record: CallRecord;
+  readonly tools: CallTools;
+  readonly backend: Backend;
+  /** Indexes within the call that have their picture or their refusal. */
+  readonly answered: Set<number>;
+}
+
+const PAUSE_MS = 250;
 
 /** Runs a call and keeps its record. Never throws: what went wrong is in the record and in `failed` events. */
 export async function* runCall(
@@ -120,138 +102,118 @@ export async function* runCall(
   record: CallRecord,
   tools: CallTools,
 ): AsyncGenerator<CallEvent, void> {
-  const startedAt = performance.now();
-  const { offset, priced } = order;
+  const { offset, priced, deadline } = order;
   const answered = new Set<number>();
-  try {
-    yield* drive(order, record, { answered, tools });
-  } catch (cause) {
-    // Only a fault of ours ends here; the vendor's are in the record already.
-    record.outcome = { type: 'failed', error: cause };
-  } finally {
-    close(order, record, { latencyMs: performance.now() - startedAt, tools });
+  let firstError: unknown;
+  let previous: Backend | undefined;
+  for (const backend of route(order, tools)) {
+    if (backend === previous && !(await pausedFor(record.outcome, deadline.upstream))) break;
+    const turn = tools.routing.begin(backend);
+    if (turn === undefined) continue;
+    previous = backend;
+    yield* attempt({ order, record, tools, backend, answered }, turn.end);
+    if (record.outcome.type !== 'failed') break;
+    firstError ??= record.outcome.error;
+    if (answered.size > 0 || !mayFailOver(record.outcome.error)) break;
   }
-  const missing = missingError(record.outcome);
+  const missing = missingError(record.outcome, { firstError, order, tools });
   for (let index = 0; index < priced.n; index += 1) {
     if (!answered.has(index)) yield fail(record, offset + index, missing);
   }
 }
 
-interface Progress {
-  readonly answered: Set<number>;
-  readonly tools: CallTools;
+/** The backends in the order in which they are tried. A lone one gets a second chance. */
+function route({ backends }: CallOrder, { routing }: CallTools): readonly Backend[] {
+  const [only, ...others] = routing.order(backends);
+  if (only === undefined) return [];
+  return others.length === 0 ? [only, only] : [only, ...others];
+}
+
+/** Waits a moment before the same backend is tried again; false when that would be pointless. */
+async function pausedFor(outcome: CallOutcome, signal: AbortSignal): Promise<boolean> {
+  if (outcome.type !== 'failed' || !isProviderError(outcome.error)) return false;
+  if (outcome.error.kind !== 'unavailable') return false;
+  const waited = sleep(PAUSE_MS * (0.5 + Math.random()), true, { signal });
+  return waited.catch(() => false);
+}
+
+/** One backend's turn, settled and reported however it ends. */
+async function* attempt(turn: Attempt, report: (error: unknown) => void): AsyncGenerator<CallEvent, void> {
+  const { record } = turn;
+  const startedAt = performance.now();
+  try {
+    yield* drive(turn);
+  } finally {
+    report(record.outcome.type === 'failed' ? record.outcome.error : undefined);
+    close(turn, performance.now() - startedAt);
+  }
 }
 
 /** Reads the provider's events to their end. */
-async function* drive(
-  order: CallOrder,
-  record: CallRecord,
-  progress: Progress,
-): AsyncGenerator<CallEvent, void> {
-  const { backend, offset, priced, deadline } = order;
-  const { answered, tools } = progress;
-  const call = providerCall(order, tools);
+async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
+  const { order, record, tools, backend } = turn;
+  const { upstream } = order.deadline;
   let end: EndEvent | undefined;
   try {
-    deadline.upstream.throwIfAborted();
+    upstream.throwIfAborted();
     record.outcome = { type: 'failed', error: new Error('the call was left before it ended') };
-    for await (const event of abortable(backend.provider.generate(call), deadline.upstream)) {
+    const events = backend.provider.generate(providerCall(order, backend, tools));
+    for await (const event of abortable(events, upstream)) {
       if (event.type === 'end') {
         end = event;
         break;
       }
-      // Surplus pictures and second answers are dropped: nobody asked for them, nobody pays for them.
-      if (!Number.isInteger(event.index) || event.index < 0 || event.index >= priced.n) continue;
-      const index = offset + event.index;
-      if (event.type === 'preview') {
-        const picture = await preview(event, order, tools);
-        if (picture !== undefined) yield { type: 'preview', index, step: event.step, picture };
-        continue;
-      }
-      if (answered.has(event.index)) continue;
-      answered.add(event.index);
-      if (event.type === 'blocked') {
-        yield fail(record, index, withheld(event.reason));
-        continue;
-      }
-      record.arrived += 1;
-      yield await deliver(event, index, { order, record, tools });
+      const told = await tell(event, turn);
+      if (told !== undefined) yield told;
     }
     record.outcome = end === undefined ? { type: 'failed', error: unfinished() } : { type: 'ended', end };
   } catch (error) {
-    record.outcome = { type: 'failed', error: deadline.upstream.aborted ? deadline.upstream.reason : error };
+    record.outcome = { type: 'failed', error: upstream.aborted ? upstream.reason : error };
   }
 }
 
-function providerCall(order: CallOrder, tools: CallTools): GenerateCall {
-  const { backend, offset, priced, plan, requestId, deadline } = order;
-  const { seed } = plan.settings;
+/** What becomes of one event of the provider; nothing for what nobody asked for. */
+async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Promise<CallEvent | undefined> {
+  const { order, record, tools, backend, answered } = turn;
+  // Surplus pictures and second answers are dropped: nobody asked for them, nobody pays for them.
+  const wanted = Number.isInteger(event.index) && event.index >= 0 && event.index < order.priced.n;
+  if (!wanted || answered.has(event.index)) return undefined;
+  const index = order.offset + event.index;
+  if (event.type === 'preview') {
+    const picture = await finishPreview(event.image, order, tools);
+    return picture === undefined ? undefined : { type: 'preview', index, step: event.step, picture };
+  }
+  answered.add(event.index);
+  if (event.type === 'blocked') return fail(record, index, withheld(event.reason));
+  record.arrived += 1;
+  try {
+    const picture = await deliverPicture(event, { ...order, model: backend.model.slug }, tools);
+    record.delivered += 1;
+    return { type: 'picture', index, picture };
+  } catch (error) {
+    // A picture's failure is its own: the others of the call go on.
+    if (isImagesError(error) && !order.deadline.signal.aborted) return fail(record, index, error);
+    throw error;
+  }
+}
+
+function providerCall(order: CallOrder, backend: Backend, tools: CallTools): GenerateCall {
+  const { offset, priced, plan, requestId, deadline } = order;
+  const { settings, format, compression } = plan;
+  const { model } = backend;
+  const { seed } = settings;
+  const native = format !== undefined && model.formats.includes(format);
   return {
-    ...plan.settings,
+    ...settings,
     requestId,
-    model: backend.model,
+    model,
     n: priced.n,
+    previews: Math.min(settings.previews, model.maxPreviews),
+    outputFormat: native ? format : undefined,
+    outputCompression: native ? compression : undefined,
     seed: seed === undefined ? undefined : (seed + offset) % 2 ** 32,
     signal: deadline.upstream,
     fetch: tools.upstreamFetch(deadline.upstream),
-  };
-}
-
-/** A preview, cleaned like any picture. One that cannot be is left out: it is a courtesy. */
-async function preview(
-  event: PreviewEvent,
-  order: CallOrder,
-  tools: CallTools,
-): Promise<FinishedPicture | undefined> {
-  const { format, compression } = order.plan;
-  const { signal } = order.deadline;
-  try {
-    return await tools.finish({ bytes: event.image.bytes, size: undefined, format, compression, signal });
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
-}
-
-interface Arrival {
-  readonly order: CallOrder;
-  readonly record: CallRecord;
-  readonly tools: CallTools;
-}
-
-/** Finishes and stores one picture. Its failure is its own: the others of the call go on. */
-async function deliver(event: ImageEvent, index: number, arrival: Arrival): Promise<CallEvent> {
-  const { order, record, tools } = arrival;
-  const { plan, deadline, tenant, requestId, backend } = order;
-  // Pictures that came in time are finished even when the time for providers is up meanwhile: they are paid for.
-  const { signal } = deadline;
-  try {
-    const { size, format, compression } = plan;
-    const picture = await tools.finish({ bytes: event.image.bytes, size, format, compression, signal });
-    const owner = { tenant, requestId, model: backend.model.slug, signal };
-    const stored = order.delivery.stored ? await tools.store(picture, owner) : undefined;
-    record.delivered += 1;
-    const bytes = order.delivery.bytes ? picture.bytes : undefined;
-    return { type: 'picture', index, picture: delivered(event, picture, { stored, bytes }) };
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    return fail(record, index, ours(error));
-  }
-}
-
-function delivered(
-  event: ImageEvent,
-  picture: FinishedPicture,
-  kept: Pick<DeliveredPicture, 'stored' | 'bytes'>,
-): DeliveredPicture {
-  const { contentType, size } = picture;
-  return {
-    ...kept,
-    byteLength: picture.bytes.byteLength,
-    contentType,
-    size,
-    revisedPrompt: event.revisedPrompt,
-    seed: event.seed,
   };
 }
 
@@ -260,12 +222,28 @@ function fail(record: CallRecord, index: number, error: ImagesError): CallEvent 
   return { type: 'failed', index, error };
 }
 
-/** What the client is told of the pictures a call never answered for. */
-function missingError(outcome: CallOutcome): ImagesError {
+interface Missing {
+  readonly firstError: unknown;
+  readonly order: CallOrder;
+  readonly tools: CallTools;
+}
+
+/** What the client is told of the pictures a call never answered for: where all backends failed, what the first said. */
+function missingError(outcome: CallOutcome, { firstError, order, tools }: Missing): ImagesError {
   if (outcome.type === 'ended') {
     return new ProviderError('shape', 'The provider sent fewer pictures than asked.', { billed: 'unknown' });
   }
-  return outcome.type === 'unsent' ? ours(undefined) : upstream(outcome.error);
+  if (outcome.type === 'unsent') return unavailable(tools.routing.retryAfter(order.backends));
+  const error = mayFailOver(outcome.error) ? firstError : outcome.error;
+  if (isProviderError(error)) return error;
+  // The deadline's and the shutdown's own words.
+  if (isImagesError(error) && error === order.deadline.upstream.reason) return error;
+  return new ProviderError('unavailable', 'The provider failed.', { billed: 'unknown', cause: error });
+}
+
+function unavailable(retryAfter: number): ImagesError {
+  const message = 'The model is not available at the moment: every backend of it has failed lately.';
+  return new ImagesError('MODEL_UNAVAILABLE', message, { retryAfter });
 }
 
 function withheld(reason: string): ImagesError {
@@ -275,64 +253,34 @@ function withheld(reason: string): ImagesError {
 }
 
 function unfinished(): ProviderError {
-  return new ProviderError('shape', 'The provider broke off in the middle of its answer.', {
-    billed: 'unknown',
-  });
+  const message = 'The provider broke off in the middle of its answer.';
+  return new ProviderError('shape', message, { billed: 'unknown' });
 }
 
-/** An error of a provider as a client may see it: the adapter's own sentence, or ours. */
-function upstream(error: unknown): ImagesError {
-  if (isProviderError(error) || (error instanceof ImagesError && error.code === 'BACKEND_TIMEOUT'))
-    return error;
-  if (error instanceof ImagesError && error.code === 'OVERLOADED') return error;
-  return new ProviderError('unavailable', 'The provider failed.', { billed: 'unknown', cause: error });
-}
-
-function ours(error: unknown): ImagesError {
-  if (error instanceof ImagesError) return error;
-  const message = 'The picture could not be finished because of a fault on our side.';
-  return new ImagesError('INTERNAL_ERROR', message, { cause: error });
-}
-
-/** Settles the call and tells the host about it. */
-function close(order: CallOrder, record: CallRecord, end: { latencyMs: number; tools: CallTools }): void {
-  const { backend, priced, share, requestId } = order;
-  const { emit, unknownCost } = end.tools;
+/** Settles an attempt and tells the host about it. Attempts before it were not billed. */
+function close({ order, record, backend, tools }: Attempt, latencyMs: number): void {
+  const { priced, share, requestId } = order;
+  const { emit, unknownCost } = tools;
   const { outcome, arrived } = record;
+  if (outcome.type === 'unsent') return;
   record.booking = settle({
     ...{ call: priced, price: backend.price, hostPriced: backend.hostPriced, share, unknownCost },
     ...{ delivered: arrived, outcome },
   });
-  const costMicroUsd = record.booking.microUsd;
+  const { microUsd: costMicroUsd, oddity } = record.booking;
   const model = backend.model.slug;
-  if (record.booking.oddity === 'ceiling_exceeded') {
-    const type = 'price.ceiling_exceeded';
-    emit({ type, level: 'warn', requestId, model, ceilingMicroUsd: share, costMicroUsd });
+  const about = { requestId, model, costMicroUsd };
+  if (oddity === 'ceiling_exceeded') {
+    emit({ type: 'price.ceiling_exceeded', level: 'warn', ...about, ceilingMicroUsd: share });
   }
-  if (record.booking.oddity === 'usage_implausible') {
-    emit({
-      type: 'usage.implausible',
-      level: 'warn',
-      requestId,
-      model,
-      usage: usageOf(record),
-      costMicroUsd,
-    });
+  if (oddity === 'usage_implausible') {
+    emit({ type: 'usage.implausible', level: 'warn', ...about, usage: usageOf(record) });
   }
-  if (outcome.type === 'unsent') return;
   const error = outcome.type === 'failed' ? outcome.error : undefined;
   emit({
-    type: 'upstream.call',
-    level: error === undefined ? 'info' : 'warn',
-    requestId,
-    provider: backend.provider.name,
-    model,
-    asked: priced.n,
-    images: arrived,
-    costMicroUsd,
-    latencyMs: end.latencyMs,
+    ...{ type: 'upstream.call', level: error === undefined ? 'info' : 'warn', ...about, error, latencyMs },
+    ...{ provider: backend.provider.name, asked: priced.n, images: arrived },
     upstreamId: outcome.type === 'ended' ? outcome.end.upstreamId : upstreamIdOf(error),
-    error,
   });
 }
 

@@ -54,6 +54,10 @@ export interface Backend {
   readonly price: Price;
   /** True when the host set the price. */
   readonly hostPriced: boolean;
+  /** Lower goes first. */
+  readonly priority: number;
+  /** Share among backends of the same priority. */
+  readonly weight: number;
 }
 
 /** A model and everyone who offers it. */
@@ -120,7 +124,10 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
       }
       checkPriced(model, price);
       const backends = entries.get(model.slug) ?? [];
-      backends.push({ provider, model, price, hostPriced: hostPrice !== undefined });
+      backends.push({
+        ...{ provider, model, price, hostPriced: hostPrice !== undefined },
+        ...{ priority: backends.length, weight: 1 },
+      });
       entries.set(model.slug, backends);
     }
   }
@@ -139,20 +146,27 @@ function checkPriced(model: Model, price: Price): void {
   }
 }
 
+/** Backends as the host orders and weights them; those it does not name come last. */
 function ordered(backends: readonly Backend[], settings: ModelSettings, path: string): readonly Backend[] {
-  if (settings.backends === undefined) return backends;
-  const places = new Map<string, number>();
-  settings.backends.forEach(({ provider, priority }, place) => {
+  const named = settings.backends ?? [];
+  const places = new Map(named.map((backend, place) => [backend.provider, { ...backend, place }]));
+  named.forEach(({ provider, weight = 1 }, place) => {
     if (!backends.some((backend) => backend.provider.name === provider)) {
       throw new ConfigError(
         `${path}.backends[${place}].provider`,
         `no provider ${provider} offers this model`,
       );
     }
-    places.set(provider, priority ?? place);
+    if (!(weight > 0))
+      throw new ConfigError(`${path}.backends[${place}].weight`, 'expected a number above 0');
   });
-  const placeOf = ({ provider }: Backend) => places.get(provider.name) ?? Number.POSITIVE_INFINITY;
-  return backends.toSorted((a, b) => placeOf(a) - placeOf(b));
+  return backends
+    .map((backend): Backend => {
+      const found = places.get(backend.provider.name);
+      if (found === undefined) return { ...backend, priority: named.length + backend.priority };
+      return { ...backend, priority: found.priority ?? found.place, weight: found.weight ?? 1 };
+    })
+    .sort((a, b) => a.priority - b.priority);
 }
 
 function createEntries(options: CatalogOptions): Map<string, CatalogEntry> {

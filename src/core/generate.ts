@@ -8,7 +8,6 @@ import {
   type CallOrder,
   type CallRecord,
   type CallTools,
-  type Delivery,
   newCallRecord,
   runCall,
   usageOf,
@@ -16,13 +15,14 @@ import {
 import type { Caller } from './caller.js';
 import type { Backend, Catalog, Target } from './catalog.js';
 import { CLIENT_LEFT, type Deadline } from './deadline.js';
+import type { Delivery } from './delivery.js';
 import type { Gate } from './gate.js';
 import { merge } from './iterate.js';
 import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { ceiling, type PricedCall } from './prices.js';
 import type { TokenUsage } from './provider.js';
 import type { ImageRequest } from './request.js';
-import { invalid, type Plan, planRequest } from './rules.js';
+import { canDraw, invalid, type Plan, planRequest } from './rules.js';
 import { billedOf } from './spend.js';
 
 /** What the use case is made of. */
@@ -117,26 +117,31 @@ interface Share {
   readonly microUsd: number;
 }
 
-/** Splits a request into calls the provider can take, each with its part of the ceiling. */
-function splitCalls(n: number, { settings }: Plan, backend: Backend): readonly Share[] {
+/**
+ * Splits a request into calls that each of its backends can take, each with its part of the ceiling: the dearest
+ * backend's, because any of them may come to draw.
+ */
+function splitCalls(n: number, { settings }: Plan, backends: readonly Backend[]): readonly Share[] {
   const shares: Share[] = [];
-  const { maxImages, slug } = backend.model;
-  for (let offset = 0; offset < n; offset += maxImages) {
+  const perCall = Math.min(...backends.map(({ model }) => model.maxImages));
+  for (let offset = 0; offset < n; offset += perCall) {
     const { prompt, negativePrompt, size, quality, inputs, mask, previews } = settings;
     const priced: PricedCall = {
       ...{ prompt, negativePrompt, size, quality, previews },
-      n: Math.min(maxImages, n - offset),
+      n: Math.min(perCall, n - offset),
       inputs: inputs.length + (mask === undefined ? 0 : 1),
     };
-    const microUsd = ceiling(backend.price, priced);
-    if (microUsd === undefined) {
-      throw invalid([
-        { field: 'size', message: `${slug} has no price in this size and quality, so it is not sold` },
-      ]);
-    }
-    shares.push({ offset, priced, microUsd });
+    const ceilings = backends.map(({ price }) => ceiling(price, priced));
+    if (ceilings.includes(undefined)) throw unpriced();
+    shares.push({ offset, priced, microUsd: Math.max(...ceilings.map((amount) => amount ?? 0)) });
   }
   return shares;
+}
+
+function unpriced(): ImagesError {
+  return invalid([
+    { field: 'size', message: 'this model has no price in this size and quality, so it is not sold' },
+  ]);
 }
 
 function sum(amounts: readonly number[]): number {
@@ -218,8 +223,13 @@ export function createImages(options: ImagesOptions): Images {
   function prepare(request: ImageRequest, { caller, bare }: Asker): Job {
     const target = catalog.resolve(request.model, { caller, bare });
     const plan = planRequest(request, target);
-    const [backend] = target.serving.backends;
-    const shares = splitCalls(request.n, plan, backend);
+    const backends = target.serving.backends.filter(({ model }) => canDraw(model, plan));
+    if (backends.length === 0) {
+      throw invalid([
+        { field: 'model', message: `${target.serving.slug} draws for it and cannot do all of this` },
+      ]);
+    }
+    const shares = splitCalls(request.n, plan, backends);
     const amounts: Amounts = { microUsd: sum(shares.map(({ microUsd }) => microUsd)), images: request.n };
     const { tenant } = caller;
 
@@ -235,7 +245,7 @@ export function createImages(options: ImagesOptions): Images {
         }
         const records = shares.map(newCallRecord);
         const sources = shares.map(({ offset, priced, microUsd }, place) => {
-          const order: CallOrder = { backend, offset, priced, share: microUsd, plan, tenant, ...context };
+          const order: CallOrder = { backends, offset, priced, share: microUsd, plan, tenant, ...context };
           return () => runCall(order, records[place] ?? newCallRecord(), options);
         });
         try {

@@ -18,8 +18,6 @@ export type CallSettings = Pick<
   | 'quality'
   | 'style'
   | 'background'
-  | 'outputFormat'
-  | 'outputCompression'
   | 'seed'
   | 'negativePrompt'
   | 'inputs'
@@ -85,19 +83,16 @@ export function planRequest(request: ImageRequest, target: Target): Plan {
     warnings.push({ field: 'output_compression', message });
   }
   const compression = compresses ? request.outputCompression : undefined;
-  const native = format !== undefined && serving.model.formats.includes(format);
   return {
     settings: {
       operation: request.operation,
       prompt: request.prompt,
       ...translated,
-      outputFormat: native ? format : undefined,
-      outputCompression: native ? compression : undefined,
       seed: request.seed,
       negativePrompt: request.negativePrompt,
       inputs: request.inputs,
       mask: request.mask,
-      previews: Math.min(request.previews, serving.model.maxPreviews),
+      previews: request.previews,
       endUser: request.endUser,
       metadata: request.metadata,
     },
@@ -210,6 +205,24 @@ export function describeSizes(rule: SizeRule): string {
   return (
     `WxH with both edges multiples of ${rule.multiple} from ${rule.minEdge} to ${rule.maxEdge}, ` +
     `${rule.minPixels} to ${rule.maxPixels} pixels in all and edges at most ${rule.maxRatio}:1`
+  );
+}
+
+/** True when a model can do what was agreed: the backends of one slug need not be equal. */
+export function canDraw(model: Model, { settings }: Plan): boolean {
+  const { size, quality, style, background, seed, negativePrompt, inputs, mask, operation } = settings;
+  const has = (value: string | undefined, values: readonly string[]) =>
+    value === undefined || values.includes(value);
+  return (
+    model.operations.includes(operation) &&
+    (size === 'auto' ? model.sizes.default === 'auto' : isSizeAllowed(size, model.sizes)) &&
+    has(quality, model.qualities) &&
+    has(style, model.styles) &&
+    has(background, model.backgrounds) &&
+    (seed === undefined || model.features.includes('seed')) &&
+    (negativePrompt === undefined || model.features.includes('negative_prompt')) &&
+    (mask === undefined || model.features.includes('mask')) &&
+    inputs.length <= model.maxInputs
   );
 }
 

@@ -1,13 +1,15 @@
 /** Model listings on both surfaces, made of the same data that validates requests. */
-import type { Caller } from '../core/caller.js';
 import type { Catalog, CatalogEntry } from '../core/catalog.js';
-import { modelStatus } from '../core/lifecycle.js';
+import { type ModelStatus, modelStatus } from '../core/lifecycle.js';
 import { formatUsd, isTokenPrice, sizeName } from '../core/prices.js';
 import type { Model, Price, PriceTable } from '../core/provider.js';
+import type { Routing } from '../core/routing.js';
 import { invalid } from '../core/rules.js';
 import { type Exchange, sendJson } from './exchange.js';
 import type { Handler } from './handle.js';
 import type { Intake } from './intake.js';
+import { cursorAfter, pageOf } from './page.js';
+import { queryOf } from './query.js';
 
 /** What model listings take. */
 export interface ModelsOptions {
@@ -15,10 +17,9 @@ export interface ModelsOptions {
   readonly intake: Intake;
   /** Knows the models. */
   readonly catalog: Catalog;
+  /** Knows how their backends are. */
+  readonly routing: Routing;
 }
-
-const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
 
 function sizesOf({ sizes }: Model): object {
   if (sizes.kind === 'list') {
@@ -35,20 +36,20 @@ function sizesOf({ sizes }: Model): object {
   };
 }
 
-function capabilitiesOf(model: Model): object {
+function capabilitiesOf({ model, settings: { limits = {} } }: CatalogEntry): object {
   return {
     sizes: sizesOf(model),
     qualities: model.qualities,
     styles: model.styles,
     output_formats: ['png', 'jpeg', 'webp', 'avif'],
-    max_images: 10,
+    max_images: limits.maxImages ?? 10,
     edit: model.operations.includes('edit'),
     mask: model.features.includes('mask'),
     stream: model.maxPreviews > 0,
     seed: model.features.includes('seed'),
     negative_prompt: model.features.includes('negative_prompt'),
     background: model.backgrounds,
-    max_prompt_length: model.maxPromptLength,
+    max_prompt_length: limits.maxPromptLength ?? model.maxPromptLength,
   };
 }
 
@@ -77,7 +78,7 @@ function pricingOf(price: Price): object {
   };
 }
 
-function nativeModel({ slug, model, backends }: CatalogEntry): object {
+function nativeModel({ slug, model, backends }: CatalogEntry, routing: Routing): object {
   const { shutdownAt, successor } = model.lifecycle ?? {};
   const status = modelStatus(model, Date.now());
   return {
@@ -85,8 +86,8 @@ function nativeModel({ slug, model, backends }: CatalogEntry): object {
     display_name: model.displayName,
     modality: 'image',
     status,
-    health_status: 'healthy',
-    active_backend_count: backends.length,
+    health_status: status === 'retired' ? 'unavailable' : routing.health(backends),
+    active_backend_count: backends.filter(routing.isOpen).length,
     total_backend_count: backends.length,
     capabilities: capabilitiesOf(model),
     pricing: pricingOf(backends[0].price),
@@ -106,21 +107,16 @@ function openaiModel({ slug, model }: CatalogEntry): object {
   };
 }
 
-interface Page {
-  readonly limit: number;
-  readonly after: string | undefined;
-}
+const STATUSES: readonly string[] = ['active', 'deprecated', 'retired'] satisfies readonly ModelStatus[];
 
-function pageOf({ req }: Exchange): Page {
-  const { limit, cursor } = req.query;
-  const wanted = limit === undefined ? DEFAULT_LIMIT : Number(limit);
-  if (!Number.isInteger(wanted) || wanted < 1 || wanted > MAX_LIMIT) {
-    throw invalid([{ field: 'limit', message: `expected a whole number from 1 to ${MAX_LIMIT}` }]);
+/** The models a query asks for. Throws `VALIDATION_ERROR` for a status there is none of. */
+function matching(entries: readonly CatalogEntry[], query: URLSearchParams): readonly CatalogEntry[] {
+  const status = query.get('status');
+  if (status !== null && !STATUSES.includes(status)) {
+    throw invalid([{ field: 'status', message: 'expected active, deprecated or retired' }]);
   }
-  if (cursor !== undefined && typeof cursor !== 'string') {
-    throw invalid([{ field: 'cursor', message: 'expected the next_cursor of the page before' }]);
-  }
-  return { limit: wanted, after: cursor && Buffer.from(cursor, 'base64url').toString() };
+  if ((query.get('modality') ?? 'image') !== 'image') return [];
+  return entries.filter(({ model }) => status === null || modelStatus(model, Date.now()) === status);
 }
 
 /** The slug of a path such as `/v1/models/openai/dall-e-3` or `/v1/models/openai%2Fdall-e-3`. */
@@ -134,26 +130,21 @@ function slugOf({ req }: Exchange): string {
 }
 
 /** `GET /v1/models`: the models the caller may use, a page at a time. */
-export function nativeModelsHandler({ intake, catalog }: ModelsOptions): Handler {
-  const matching = (caller: Caller, { req }: Exchange) => {
-    const { modality, status } = req.query;
-    if (modality !== undefined && modality !== 'image') return [];
-    return catalog
-      .list(caller)
-      .filter(({ model }) => status === undefined || modelStatus(model, Date.now()) === status);
-  };
+export function nativeModelsHandler({ intake, catalog, routing }: ModelsOptions): Handler {
   return async (exchange) => {
-    const { res, requestId } = exchange;
+    const { req, res, requestId } = exchange;
     const caller = await intake.caller(exchange, 'viewer');
-    const { limit, after } = pageOf(exchange);
-    const rest = matching(caller, exchange).filter(({ slug }) => after === undefined || slug > after);
+    const query = queryOf(req);
+    const { limit, after } = pageOf(query);
+    const found = matching(catalog.list(caller), query);
+    const rest = found.filter(({ slug }) => after === undefined || slug > after);
     const items = rest.slice(0, limit);
     const last = items.at(-1);
     const hasMore = rest.length > items.length;
-    const nextCursor = hasMore && last !== undefined ? Buffer.from(last.slug).toString('base64url') : null;
+    const nextCursor = hasMore && last !== undefined ? cursorAfter(last.slug) : null;
     sendJson(res, 200, {
       status: 'ok',
-      data: { items: items.map(nativeModel) },
+      data: { items: items.map((entry) => nativeModel(entry, routing)) },
       pagination: { has_more: hasMore, next_cursor: nextCursor },
       meta: { request_id: requestId },
     });
@@ -161,11 +152,11 @@ export function nativeModelsHandler({ intake, catalog }: ModelsOptions): Handler
 }
 
 /** `GET /v1/models/{slug}`. */
-export function nativeModelHandler({ intake, catalog }: ModelsOptions): Handler {
+export function nativeModelHandler({ intake, catalog, routing }: ModelsOptions): Handler {
   return async (exchange) => {
     const { res, requestId } = exchange;
     const caller = await intake.caller(exchange, 'viewer');
-    const data = nativeModel(catalog.find(slugOf(exchange), { caller, bare: false }));
+    const data = nativeModel(catalog.find(slugOf(exchange), { caller, bare: false }), routing);
     sendJson(res, 200, { status: 'ok', data, meta: { request_id: requestId } });
   };
 }

@@ -76,6 +76,14 @@ const OPERATIONS: readonly Operation[] = [
     answer: 'image/*',
     open: true,
   },
+  {
+    id: 'getOpenApi',
+    summary: 'This document.',
+    path: '/v1/images/openapi.json',
+    method: 'get',
+    answer: JSON_ANSWER,
+    open: true,
+  },
 ];
 
 function operationObject(operation: Operation): object {

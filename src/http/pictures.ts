@@ -1,7 +1,8 @@
 /** The endpoints that make pictures, on both surfaces: one handler, told how its surface and operation read and write. */
-import type { Delivery } from '../core/call.js';
+
 import type { Caller } from '../core/caller.js';
 import type { Deadlines } from '../core/deadline.js';
+import type { Delivery } from '../core/delivery.js';
 import type { Emit } from '../core/events.js';
 import type { Images, Job, RequestEvent } from '../core/generate.js';
 import type { ImageRequest, Warning } from '../core/request.js';

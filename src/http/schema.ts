@@ -49,7 +49,12 @@ export const generateProperties: Readonly<Record<string, Schema>> = {
   metadata: {
     type: 'object',
     maxProperties: 16,
-    propertyNames: { type: 'string', maxLength: 64, pattern: TOKEN },
+    propertyNames: {
+      type: 'string',
+      maxLength: 64,
+      pattern: TOKEN,
+      description: 'only keys of at most 64 characters, without control characters',
+    },
     additionalProperties: {
       type: ['string', 'number', 'boolean'],
       maxLength: 512,

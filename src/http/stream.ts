@@ -1,7 +1,7 @@
 /** Streams of the OpenAI surface: the use case's events as server-sent events. */
 import { once } from 'node:events';
 import type { Response } from 'express';
-import type { DeliveredPicture } from '../core/call.js';
+import type { DeliveredPicture } from '../core/delivery.js';
 import { type FinishedEvent, type Job, NO_TOKENS, type RequestEvent } from '../core/generate.js';
 import type { BucketRoom } from '../core/ledger.js';
 import { sizeName } from '../core/prices.js';

@@ -1,5 +1,5 @@
 /** The bodies of successful answers: what the use case said, in the words of each surface. */
-import type { DeliveredPicture } from '../core/call.js';
+import type { DeliveredPicture } from '../core/delivery.js';
 import type { FinishedEvent, Job, RequestEvent, TokenTotals } from '../core/generate.js';
 import type { BucketRoom } from '../core/ledger.js';
 import { formatUsd, sizeName } from '../core/prices.js';

@@ -1,0 +1,103 @@
+/** From a picture as a provider sent it to one on its way to the client: finished, and stored or handed over. */
+import { ImagesError, isImagesError } from '../errors.js';
+import type { Deadline } from './deadline.js';
+import type { EncodedImage, ImageContentType, Size } from './image.js';
+import type { FinishedPicture, FinishPicture, StoredPicture, StorePicture } from './picture.js';
+import type { ImageEvent } from './provider.js';
+import type { Plan } from './rules.js';
+
+/** What becomes of finished pictures. */
+export interface Delivery {
+  /** Stores them. */
+  readonly stored: boolean;
+  /** Hands their bytes over. */
+  readonly bytes: boolean;
+}
+
+/** A picture on its way to the client. */
+export interface DeliveredPicture {
+  /** Where it is kept, if it is. */
+  readonly stored: StoredPicture | undefined;
+  /** Its bytes, where they are wanted; else they are let go, so that a request holds one picture at a time. */
+  readonly bytes: Uint8Array | undefined;
+  /** How many bytes it has. */
+  readonly byteLength: number;
+  /** Its type. */
+  readonly contentType: ImageContentType;
+  /** Its pixels. */
+  readonly size: Size;
+  /** The prompt as the vendor rewrote it. */
+  readonly revisedPrompt: string | undefined;
+  /** The seed it was drawn from. */
+  readonly seed: number | undefined;
+}
+
+/** What delivering takes. */
+export interface DeliveryTools {
+  /** Checks and finishes pictures. */
+  readonly finish: FinishPicture;
+  /** Keeps pictures. */
+  readonly store: StorePicture;
+}
+
+/** Whose pictures these are and what was agreed about them. */
+export interface DeliveryOrder {
+  /** What was agreed. */
+  readonly plan: Plan;
+  /** What becomes of them. */
+  readonly delivery: Delivery;
+  /** Whose they become. */
+  readonly tenant: string;
+  /** The request's id. */
+  readonly requestId: string;
+  /** When to stop. */
+  readonly deadline: Deadline;
+}
+
+/**
+ * Finishes and stores one picture. Throws an `ImagesError` for a picture that cannot be delivered. Pictures that
+ * came in time are finished even when the time for providers is up meanwhile, because they are paid for.
+ */
+export async function deliverPicture(
+  event: ImageEvent,
+  order: DeliveryOrder & { readonly model: string },
+  { finish, store }: DeliveryTools,
+): Promise<DeliveredPicture> {
+  const { plan, delivery, tenant, requestId, model } = order;
+  const { size, format, compression } = plan;
+  const { signal } = order.deadline;
+  try {
+    const picture = await finish({ bytes: event.image.bytes, size, format, compression, signal });
+    const stored = delivery.stored ? await store(picture, { tenant, requestId, model, signal }) : undefined;
+    return {
+      stored,
+      bytes: delivery.bytes ? picture.bytes : undefined,
+      byteLength: picture.bytes.byteLength,
+      contentType: picture.contentType,
+      size: picture.size,
+      revisedPrompt: event.revisedPrompt,
+      seed: event.seed,
+    };
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (isImagesError(cause)) throw cause;
+    const message = 'The picture could not be finished because of a fault on our side.';
+    throw new ImagesError('INTERNAL_ERROR', message, { cause });
+  }
+}
+
+/** Finishes a preview like any picture. One that cannot be is left out: it is a courtesy. */
+export async function finishPreview(
+  image: EncodedImage,
+  { plan, deadline }: DeliveryOrder,
+  { finish }: DeliveryTools,
+): Promise<FinishedPicture | undefined> {
+  const { format, compression } = plan;
+  const { signal } = deadline;
+  try {
+    return await finish({ bytes: image.bytes, size: undefined, format, compression, signal });
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}

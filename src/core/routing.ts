@@ -1,0 +1,139 @@
+/**
+ * Routing: in which order the backends of a model are tried, which of them are well, and after which failures the
+ * next one may be tried. Nothing is tried again that may have been billed.
+ */
+import {
+  type CircuitBreakerPolicy,
+  CircuitState,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleAll,
+} from 'cockatiel';
+import { isProviderError, type ProviderErrorKind } from '../errors.js';
+import type { Backend } from './catalog.js';
+
+/** How a model's backends are. */
+export type Health = 'healthy' | 'degraded' | 'unhealthy';
+
+/** A turn at a backend. To be ended exactly once. */
+export interface Attempt {
+  /** Reports how it went: nothing, or what it failed with. */
+  end(error: unknown): void;
+}
+
+/** Chooses backends. */
+export interface Routing {
+  /** The order in which to try backends: by priority, and by chance and weight among equals. */
+  order(backends: readonly Backend[]): readonly Backend[];
+  /** Begins a turn at a backend, or answers `undefined` while its circuit is broken. */
+  begin(backend: Backend): Attempt | undefined;
+  /** Whether a backend would be given a turn now. */
+  isOpen(backend: Backend): boolean;
+  /** How backends are as a whole. */
+  health(backends: readonly Backend[]): Health;
+  /** Whole seconds until the first of them gets another chance; at least 1. */
+  retryAfter(backends: readonly Backend[]): number;
+}
+
+// So many failures in a row break a circuit; for so long nobody else is sent there.
+const FAILURES = 5;
+const BROKEN_MS = 10_000;
+
+/** Failures that say something about the backend rather than about the request. */
+const UNWELL: ReadonlySet<ProviderErrorKind> = new Set([
+  'unavailable',
+  'timeout',
+  'account',
+  'rate_limited',
+  'shape',
+]);
+
+/** Failures another backend may not have. A refusal on grounds of content is not one to shop around with. */
+const MOVABLE: ReadonlySet<ProviderErrorKind> = new Set([
+  'unavailable',
+  'timeout',
+  'account',
+  'rate_limited',
+]);
+
+/** True when a call that failed so may be made again elsewhere: surely unbilled, and not the request's own fault. */
+export function mayFailOver(error: unknown): boolean {
+  return isProviderError(error) && error.billed === 'no' && MOVABLE.has(error.kind);
+}
+
+interface Circuit {
+  readonly breaker: CircuitBreakerPolicy;
+  brokenUntil: number;
+}
+
+function createCircuit(): Circuit {
+  const breaker = circuitBreaker(handleAll, {
+    halfOpenAfter: BROKEN_MS,
+    breaker: new ConsecutiveBreaker(FAILURES),
+  });
+  const circuit: Circuit = { breaker, brokenUntil: 0 };
+  breaker.onBreak(() => {
+    circuit.brokenUntil = Date.now() + BROKEN_MS;
+  });
+  return circuit;
+}
+
+/** Shuffles by weight: a backend of weight 2 comes first twice as often as one of weight 1. */
+function byChance(backends: readonly Backend[]): readonly Backend[] {
+  if (backends.length < 2) return backends;
+  return backends
+    .map((backend) => ({ backend, draw: -Math.log(1 - Math.random()) / backend.weight }))
+    .sort((a, b) => a.draw - b.draw)
+    .map(({ backend }) => backend);
+}
+
+/** Makes a router of calls. It remembers how each backend fared. */
+export function createRouting(): Routing {
+  const circuits = new Map<Backend, Circuit>();
+
+  function circuitOf(backend: Backend): Circuit {
+    const known = circuits.get(backend) ?? createCircuit();
+    circuits.set(backend, known);
+    return known;
+  }
+
+  /** A circuit that is being tested takes nobody else: waiting for the test would take as long as a picture. */
+  function isOpen(backend: Backend): boolean {
+    const { breaker, brokenUntil } = circuitOf(backend);
+    if (breaker.state === CircuitState.Closed) return true;
+    return breaker.state === CircuitState.Open && Date.now() >= brokenUntil;
+  }
+
+  function begin(backend: Backend): Attempt | undefined {
+    if (!isOpen(backend)) return undefined;
+    let finish: (error: unknown) => void = () => undefined;
+    const running = new Promise<void>((resolve, reject) => {
+      finish = (error) => (isProviderError(error) && UNWELL.has(error.kind) ? reject(error) : resolve());
+    });
+    // The breaker wants to run a function; what it runs here is the wait for the call's end.
+    circuitOf(backend)
+      .breaker.execute(() => running)
+      .catch(() => undefined);
+    return { end: finish };
+  }
+
+  return {
+    order(backends) {
+      const priorities = [...new Set(backends.map(({ priority }) => priority))].sort((a, b) => a - b);
+      return priorities.flatMap((level) => byChance(backends.filter(({ priority }) => priority === level)));
+    },
+    begin,
+    isOpen,
+    health(backends) {
+      const well = backends.filter(
+        (backend) => circuitOf(backend).breaker.state === CircuitState.Closed,
+      ).length;
+      if (well === backends.length) return 'healthy';
+      return well === 0 ? 'unhealthy' : 'degraded';
+    },
+    retryAfter(backends) {
+      const waits = backends.map((backend) => circuitOf(backend).brokenUntil - Date.now());
+      return Math.max(1, Math.ceil(Math.min(...waits) / 1000));
+    },
+  };
+}
