@@ -234,6 +234,8 @@ export function createCatalog(options: CatalogOptions): Catalog {
     const entry = entries.get(slug);
     if (entry === undefined) throw notFound();
     if (!mayUse(caller, slug)) throw denied(slug);
+    const drawing = served(entry)?.serving.slug ?? slug;
+    if (!mayUse(caller, drawing)) throw denied(drawing);
     return entry;
   }
 
@@ -241,10 +243,8 @@ export function createCatalog(options: CatalogOptions): Catalog {
     find,
     resolve(name, options) {
       const asked = find(name, options);
-      const { caller } = options;
       const drawn = served(asked);
       if (drawn === undefined) throw retired(asked);
-      if (!mayUse(caller, drawn.serving.slug)) throw denied(drawn.serving.slug);
       return { asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
     },
     list: (caller) =>

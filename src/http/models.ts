@@ -42,14 +42,14 @@ function capabilitiesOf({ model, settings: { limits = {} } }: CatalogEntry): obj
     qualities: model.qualities,
     styles: model.styles,
     output_formats: ['png', 'jpeg', 'webp', 'avif'],
-    max_images: limits.maxImages ?? 10,
+    max_images: Math.min(10, limits.maxImages ?? 10),
     edit: model.operations.includes('edit'),
     mask: model.features.includes('mask'),
     stream: model.maxPreviews > 0,
     seed: model.features.includes('seed'),
     negative_prompt: model.features.includes('negative_prompt'),
     background: model.backgrounds,
-    max_prompt_length: limits.maxPromptLength ?? model.maxPromptLength,
+    max_prompt_length: Math.min(model.maxPromptLength, limits.maxPromptLength ?? model.maxPromptLength),
   };
 }
 
@@ -78,7 +78,8 @@ function pricingOf(price: Price): object {
   };
 }
 
-function nativeModel({ slug, model, backends }: CatalogEntry, routing: Routing): object {
+function nativeModel(entry: CatalogEntry, routing: Routing): object {
+  const { slug, model, backends } = entry;
   const { shutdownAt, successor } = model.lifecycle ?? {};
   const status = modelStatus(model, Date.now());
   return {
@@ -89,7 +90,7 @@ function nativeModel({ slug, model, backends }: CatalogEntry, routing: Routing):
     health_status: status === 'retired' ? 'unavailable' : routing.health(backends),
     active_backend_count: backends.filter(routing.isOpen).length,
     total_backend_count: backends.length,
-    capabilities: capabilitiesOf(model),
+    capabilities: capabilitiesOf(entry),
     pricing: pricingOf(backends[0].price),
     ...(shutdownAt !== undefined && { shutdown_date: shutdownAt }),
     ...(successor !== undefined && { successor: successor.slug }),
