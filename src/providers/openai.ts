@@ -161,7 +161,7 @@ const RULES: Readonly<Record<keyof OpenAIOptions, OptionRule>> = {
   baseURL: { legal: isPlainURL, must: 'be an http(s) URL without credentials, query or fragment' },
   organization: HEADER_VALUE,
   project: HEADER_VALUE,
-  client: { legal: isClient, must: 'be an instance of OpenAI' },
+  client: { legal: isClient, must: 'be a client of the openai package that withOptions() can copy' },
   models: { legal: Array.isArray, must: 'be an array' },
   retired: oneOf('successor', 'refuse'),
   moderation: oneOf('auto', 'low'),
@@ -173,8 +173,13 @@ function isPlainURL(value: unknown): boolean {
   return /^https?:$/.test(protocol) && username + password + search + hash === '';
 }
 
+/** Calls are made by copies of the client. Version 6 cannot copy a client of Azure: it forgets its API version. */
 function isClient(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'withOptions' in value && 'images' in value;
+  try {
+    return (value as OpenAI).withOptions({}).images !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function checkOptions(options: OpenAIOptions): void {

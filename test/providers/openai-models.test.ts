@@ -190,6 +190,7 @@ const wrong: readonly (readonly [path: string, options: any])[] = [
   ['openai.baseURL', { apiKey, baseURL: 'https://user:sk-secret@host/v1' }],
   ['openai.baseURL', { apiKey, baseURL: 'https://host/v1?key=sk-secret' }],
   ['openai.client', { client: {} }],
+  ['openai.client', { client: { images: {}, withOptions: () => assert.fail('sk-secret') } }],
   ['openai.client', { client: new OpenAI({ apiKey }), apiKey }],
   ['openai.retired', { apiKey, retired: 'never' }],
   ['openai.moderation', { apiKey, moderation: 'none' }],
