@@ -28,10 +28,14 @@ export function isUnsupported(error: unknown): boolean {
   return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EPERM' || code === 'EISDIR';
 }
 
-/** True when an error says that a folder cannot be removed because something is in it, or it is gone already. */
+/** True when an error says that something of that name is there already. */
+export function isTaken(error: unknown): boolean {
+  return systemCode(error) === 'EEXIST';
+}
+
+/** True when an error says that a folder cannot be removed because something is in it. */
 export function isOccupied(error: unknown): boolean {
-  const code = systemCode(error);
-  return code === 'ENOTEMPTY' || code === 'EEXIST' || isMissing(error);
+  return systemCode(error) === 'ENOTEMPTY' || isTaken(error);
 }
 
 /**

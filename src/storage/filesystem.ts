@@ -13,11 +13,12 @@ import type {
 } from '../core/storage.js';
 import { ConfigError } from '../errors.js';
 import { withFaults } from './faults.js';
+import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix } from './keys.js';
 import { readBody } from './object-body.js';
 import { damaged, encodeHeader, type OpenObject, openObject } from './object-file.js';
 import { OBJECT_SUFFIX, prune, pruneBelow, removeExpired, removeIncoming } from './object-tree.js';
-import { refuseLinks, syncDirectory, writeObject } from './object-write.js';
+import { writeObject } from './object-write.js';
 
 /** Where {@link filesystem} keeps its objects. */
 export interface FilesystemOptions {

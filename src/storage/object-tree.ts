@@ -1,12 +1,13 @@
 /** Walks the folders of a filesystem storage to remove what is no longer wanted. */
 import type { Dirent } from 'node:fs';
-import { link, lstat, mkdir, opendir, rename, rm, rmdir } from 'node:fs/promises';
+import { lstat, opendir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isImagesError } from '../errors.js';
 import { isMissing, isOccupied } from './faults.js';
+import { makeFolder } from './folders.js';
 import { isKeySegment } from './keys.js';
 import { openObject } from './object-file.js';
-import { INCOMING, incomingPath, incomingSince } from './object-write.js';
+import { INCOMING, incomingPath, incomingSince, putBack } from './object-write.js';
 
 /** What the name of every object file ends in. No key can contain it, so an object and a folder never collide. */
 export const OBJECT_SUFFIX = '@object';
@@ -25,7 +26,7 @@ type Verdict = 'living' | 'expired' | 'damaged';
 /** Does what {@link pruneBelow} does, then removes `directory` itself if it is empty. Answers whether it is gone. */
 export async function prune(directory: string, pruning: Pruning): Promise<boolean> {
   const left = await pruneBelow(directory, pruning);
-  return left === 0 && (await rmdir(directory).then(() => true, whenOccupied));
+  return left === 0 && (await removeEmpty(directory));
 }
 
 /**
@@ -59,10 +60,10 @@ export async function removeExpired(root: string, path: string, before: number):
   // Somebody may store the key again between this look and the removal. So the file is taken aside, looked at
   // again where no one can replace it, and put back if it is a new one.
   const aside = incomingPath(root);
-  await mkdir(dirname(aside), { recursive: true });
+  await makeFolder(dirname(aside));
   if (!(await rename(path, aside).then(() => true, whenMissing(false)))) return 'gone';
   const taken = await judge(aside, before);
-  if (taken === 'living') await link(aside, path).catch(whenOccupied);
+  if (taken === 'living') await putBack(aside, path);
   await rm(aside, { force: true });
   return taken;
 }
@@ -97,9 +98,15 @@ async function* entriesOf(directory: string): AsyncGenerator<Dirent> {
   if (entries !== undefined) yield* entries;
 }
 
-function whenOccupied(error: unknown): false {
-  if (isOccupied(error)) return false;
-  throw error;
+// Answers false when somebody has just put something in, or removed it first.
+async function removeEmpty(directory: string): Promise<boolean> {
+  return rmdir(directory).then(
+    () => true,
+    (error: unknown) => {
+      if (isOccupied(error) || isMissing(error)) return false;
+      throw error;
+    },
+  );
 }
 
 function whenMissing<T>(value: T): (error: unknown) => T {

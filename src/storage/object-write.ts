@@ -1,9 +1,9 @@
 /** How an object file comes into place: all of it, durably, or nothing. */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ImagesError } from '../errors.js';
-import { isMissing, isUnsupported } from './faults.js';
+import { isTaken } from './faults.js';
+import { intoFolder, makeFolder, refuseLinks, syncUpTo } from './folders.js';
 
 /** What to write, and where. */
 export interface ObjectWrite {
@@ -22,8 +22,6 @@ export interface ObjectWrite {
 }
 
 const CHUNK_BYTES = 512 * 1024;
-// A sweep may remove the empty folder a writer has just made; it loses that race again and again only by a fault.
-const MOVE_ATTEMPTS = 10;
 // What the oldest file systems can say. An earlier time only makes a sweep look into the file.
 const MAX_MODIFIED_SECONDS = 2 ** 31 - 1;
 
@@ -45,7 +43,7 @@ export function incomingSince(name: string): number | undefined {
 /** Writes an object file under a temporary name and moves it into place. On any error nothing is left behind. */
 export async function writeObject(write: ObjectWrite): Promise<void> {
   const temporary = incomingPath(write.root);
-  await mkdir(dirname(temporary), { recursive: true });
+  await makeFolder(dirname(temporary));
   try {
     await writeTemporary(temporary, write);
     await moveIntoPlace(temporary, write);
@@ -56,34 +54,15 @@ export async function writeObject(write: ObjectWrite): Promise<void> {
   }
 }
 
-/** Throws when a folder between `root` and `directory` (included) is a link, which could lead out of the root. */
-export async function refuseLinks(root: string, directory: string): Promise<void> {
-  for (let at = directory; at !== root; at = dirname(at)) {
-    const isLink = await lstat(at).then(
-      (entry) => entry.isSymbolicLink(),
-      (error: unknown) => {
-        if (isMissing(error)) return false;
-        throw error;
-      },
-    );
-    if (!isLink) continue;
-    const cause = new Error(`${at} is a symbolic link`);
-    throw new ImagesError('STORAGE_ERROR', 'A folder of the media storage is a link.', { cause });
-  }
-}
-
-/** Makes the entries of a folder survive a power cut. A folder that is gone has none. */
-export async function syncDirectory(directory: string): Promise<void> {
-  try {
-    const handle = await open(directory, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (!isMissing(error) && !isUnsupported(error)) throw error;
-  }
+/** Puts a file that was taken aside back to `path`, durably, unless there is a newer one. */
+export async function putBack(aside: string, path: string): Promise<void> {
+  const directory = dirname(path);
+  const highest = await intoFolder(directory, async () => {
+    await link(aside, path).catch((error: unknown) => {
+      if (!isTaken(error)) throw error;
+    });
+  });
+  await syncUpTo(highest, directory);
 }
 
 async function writeTemporary(temporary: string, write: ObjectWrite): Promise<void> {
@@ -118,30 +97,12 @@ async function writeAll(
 async function moveIntoPlace(temporary: string, { root, path }: ObjectWrite): Promise<void> {
   const directory = dirname(path);
   await refuseLinks(root, directory);
-  let highestMade: string | undefined;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      const made = await mkdir(directory, { recursive: true });
-      if (made !== undefined && made.length <= (highestMade ?? made).length) highestMade = made;
-      await rename(temporary, path);
-      break;
-    } catch (error) {
-      if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;
-    }
-  }
+  const highest = await intoFolder(directory, () => rename(temporary, path));
   try {
-    await syncUpTo(highestMade === undefined ? directory : dirname(highestMade), directory);
+    await syncUpTo(highest, directory);
   } catch (error) {
     // It is in place but may not survive a power cut, and a rejected put leaves nothing.
     await rm(path, { force: true }).catch(() => undefined);
     throw error;
-  }
-}
-
-// A new folder is an entry of its parent: all of them down to the file have to survive.
-async function syncUpTo(highest: string, directory: string): Promise<void> {
-  for (let at = directory; ; at = dirname(at)) {
-    await syncDirectory(at);
-    if (at === highest || at === dirname(at)) return;
   }
 }
