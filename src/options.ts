@@ -60,6 +60,10 @@ export interface SpendOptions {
 export interface LimitOptions {
   /** Bytes of a JSON body, after decompression. @defaultValue `262144` */
   readonly jsonBytes?: number | undefined;
+  /** Bytes of an edit's body, pictures included. @defaultValue `67108864` */
+  readonly editBytes?: number | undefined;
+  /** Pixels of a picture a client sends to be edited. @defaultValue `50000000` */
+  readonly inputPixels?: number | undefined;
   /** Bytes of a provider's answer, after decompression. @defaultValue `67108864` */
   readonly upstreamBytes?: number | undefined;
   /** Pixels of a picture a provider sends. @defaultValue `20000000` */
@@ -117,6 +121,8 @@ const DAY_S = 86_400;
 
 const DEFAULT_LIMITS: Complete<LimitOptions> = {
   jsonBytes: 256 * 1024,
+  editBytes: 64 * 1024 * 1024,
+  inputPixels: 50_000_000,
   upstreamBytes: 64 * 1024 * 1024,
   outputPixels: 20_000_000,
   identifyMs: 5_000,

@@ -10,6 +10,7 @@ import { createRouting } from './core/routing.js';
 import type { SweepResult } from './core/storage.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
+import { editReader } from './http/edit.js';
 import type { Surface } from './http/errors.js';
 import { sendJson } from './http/exchange.js';
 import { generateReader } from './http/generate.js';
@@ -32,6 +33,7 @@ import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media
 import { createPictureStore } from './media/picture-store.js';
 import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
 import { createFinisher } from './pipeline/finish.js';
+import { createInputChecker } from './pipeline/input.js';
 import { createUpstreamFetch } from './providers/upstream.js';
 
 /** What the router can do beside routing. */
@@ -121,6 +123,11 @@ function addRoutes(
   const endpoint = (surface: Surface, methods: Methods): RequestHandler =>
     handle({ surface, trustRequestId, emit }, methods);
   const generate = generateReader(parts.intake);
+  const edit = editReader({
+    intake: parts.intake,
+    editBytes: config.limits.editBytes,
+    checkInput: createInputChecker({ maxPixels: config.limits.inputPixels }),
+  });
 
   router.all(
     '/v1/inference/images/generate',
@@ -129,6 +136,14 @@ function addRoutes(
   router.all(
     '/oai/v1/images/generations',
     endpoint('openai', { POST: picturesHandler(parts, openaiDialect, generate) }),
+  );
+  router.all(
+    '/v1/inference/images/edit',
+    endpoint('native', { POST: picturesHandler(parts, nativeDialect, edit) }),
+  );
+  router.all(
+    '/oai/v1/images/edits',
+    endpoint('openai', { POST: picturesHandler(parts, openaiDialect, edit) }),
   );
   router.all('/v1/models', endpoint('native', { GET: nativeModelsHandler(parts) }));
   router.all(/^\/v1\/models\/.+/, endpoint('native', { GET: nativeModelHandler(parts) }));

@@ -1,5 +1,5 @@
 /** What happens to a picture between provider and client: the port the use case calls, filled by the pipeline. Types only. */
-import type { ImageContentType, ImageFormat, Size } from './image.js';
+import type { EncodedImage, ImageContentType, ImageFormat, Size } from './image.js';
 
 /** A picture as a provider sent it, and what it has to become. */
 export interface PictureOrder {
@@ -54,3 +54,12 @@ export interface PictureOwner {
 
 /** Stores a finished picture. Throws `STORAGE_ERROR` when storage does not take it. */
 export type StorePicture = (picture: FinishedPicture, owner: PictureOwner) => Promise<StoredPicture>;
+
+/** A picture a client sent that may be handed to a provider. */
+export interface CheckedInput extends EncodedImage {
+  /** Its true pixels. */
+  readonly size: Size;
+}
+
+/** Checks a picture a client sent: the same as for results. `fault` completes "expected …" for the client. */
+export type CheckInput = (bytes: Uint8Array) => Promise<CheckedInput | { readonly fault: string }>;

@@ -23,7 +23,8 @@ const DECODERS: Readonly<Record<string, (() => NodeJS.ReadWriteStream) | undefin
   br: createBrotliDecompress,
 };
 
-function fault(message: string): ImagesError {
+/** The error for a body that is not what it should be. */
+export function bodyFault(message: string): ImagesError {
   return invalid([{ field: 'body', message }]);
 }
 
@@ -40,7 +41,8 @@ export async function readJson(req: Request, limits: JsonLimits): Promise<unknow
 
 /** What the host's parser made of the body: JSON already, or still its bytes or text. */
 function fromHost(body: unknown): unknown {
-  if (body === undefined) throw fault('the body was read before it came here, and nothing was left of it');
+  if (body === undefined)
+    throw bodyFault('the body was read before it came here, and nothing was left of it');
   return typeof body === 'string' || body instanceof Uint8Array ? parse(Buffer.from(body)) : body;
 }
 
@@ -48,20 +50,21 @@ function checkContentType(req: Request): void {
   // Exactly this type: browsers send text/plain across sites without asking, and a JSON body would fit in it.
   const [type = '', ...parameters] = (req.get('content-type') ?? '').split(';').map((part) => part.trim());
   if (type.toLowerCase() !== 'application/json') {
-    throw fault('expected JSON with Content-Type: application/json');
+    throw bodyFault('expected JSON with Content-Type: application/json');
   }
   const charset = parameters.find((parameter) => /^charset=/i.test(parameter))?.slice(8);
-  if (charset !== undefined && !/^"?utf-?8"?$/i.test(charset)) throw fault('expected JSON in UTF-8');
+  if (charset !== undefined && !/^"?utf-?8"?$/i.test(charset)) throw bodyFault('expected JSON in UTF-8');
 }
 
-function tooLarge(limit: number): ImagesError {
+/** The error for a body over its limit. */
+export function tooLarge(limit: number): ImagesError {
   return new ImagesError('PAYLOAD_TOO_LARGE', `The body is larger than ${limit} bytes.`, {
     details: [{ field: 'body', message: `expected at most ${limit} bytes` }],
   });
 }
 
 async function readBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
-  if (Number(req.headers['content-length']) > limit) throw refuse(req, tooLarge(limit));
+  if (Number(req.headers['content-length']) > limit) throw refuseBody(req, tooLarge(limit));
   const body = decoded(req);
   const chunks: Buffer[] = [];
   let length = 0;
@@ -73,7 +76,7 @@ async function readBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
     }
   } catch (error) {
     if (req.destroyed && !req.complete) throw CLIENT_LEFT;
-    throw refuse(req, error instanceof ImagesError ? error : fault('the compressed body is broken'));
+    throw refuseBody(req, error instanceof ImagesError ? error : bodyFault('the compressed body is broken'));
   }
   return Buffer.concat(chunks, length);
 }
@@ -83,7 +86,8 @@ function decoded(req: IncomingMessage): NodeJS.ReadableStream {
   // Iterating would destroy the request, and with it the connection, when the loop is left early.
   if (encoding === 'identity') return (req as Readable).iterator({ destroyOnReturn: false }) as never;
   const decoder = DECODERS[encoding]?.();
-  if (decoder === undefined) throw refuse(req, fault('expected Content-Encoding gzip, deflate, br or none'));
+  if (decoder === undefined)
+    throw refuseBody(req, bodyFault('expected Content-Encoding gzip, deflate, br or none'));
   req.on('error', () => decoder.end());
   return req.pipe(decoder);
 }
@@ -92,7 +96,7 @@ function decoded(req: IncomingMessage): NodeJS.ReadableStream {
  * Lets the rest of an unwanted body pass by, so that the answer arrives before the connection closes: closing on a
  * client that still sends makes its system drop the answer. Whoever is not done soon is cut off.
  */
-function refuse(req: IncomingMessage, error: ImagesError): ImagesError {
+export function refuseBody(req: IncomingMessage, error: ImagesError): ImagesError {
   req.unpipe();
   req.resume();
   const timer = setTimeout(() => req.destroy(), LINGER_MS);
@@ -105,14 +109,16 @@ function parse(bytes: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    throw fault(bytes.byteLength === 0 ? 'expected a JSON object, got nothing' : 'expected well-formed JSON');
+    throw bodyFault(
+      bytes.byteLength === 0 ? 'expected a JSON object, got nothing' : 'expected well-formed JSON',
+    );
   }
 }
 
 function checkDepth(value: unknown, depth: number): void {
   let level: readonly unknown[] = [value];
   for (let nesting = 0; level.length > 0; nesting += 1) {
-    if (nesting > depth) throw fault(`expected at most ${depth} levels of nesting`);
+    if (nesting > depth) throw bodyFault(`expected at most ${depth} levels of nesting`);
     level = level.flatMap((node) => (typeof node === 'object' && node !== null ? Object.values(node) : []));
   }
 }

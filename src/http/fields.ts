@@ -1,5 +1,5 @@
 /** From a validated body to the request the use case takes. */
-import type { ImageFormat, Metadata } from '../core/image.js';
+import type { ImageFormat, Metadata, Operation } from '../core/image.js';
 import type { ImageRequest, Warning } from '../core/request.js';
 import { parseSize } from '../core/rules.js';
 
@@ -29,14 +29,14 @@ function metadataOf(value: unknown): Metadata {
   return metadata;
 }
 
-/** The request a generate body stands for. */
-export function generateRequest(fields: Fields): ImageRequest {
+/** The request a body stands for; pictures to edit are added by whoever read them. */
+export function imageRequest(fields: Fields, operation: Operation): ImageRequest {
   const text = (field: string) => fields[field] as string | undefined;
   // JSON has a negative zero; adding zero makes it an ordinary one.
   const whole = (field: string) => (fields[field] === undefined ? undefined : (fields[field] as number) + 0);
   const size = text('size');
   return {
-    operation: 'generate',
+    operation,
     model: fields.model as string,
     prompt: fields.prompt as string,
     n: whole('n') ?? 1,

@@ -1,5 +1,5 @@
 /** Reading generate bodies. */
-import { generateRequest, unknownFields } from './fields.js';
+import { imageRequest, unknownFields } from './fields.js';
 import type { Intake } from './intake.js';
 import type { OperationReader } from './pictures.js';
 import { createValidator, generateProperties, generateSchema } from './schema.js';
@@ -13,7 +13,7 @@ export function generateReader(intake: Intake): OperationReader {
       const fields = await intake.fields(exchange, validate);
       return {
         fields,
-        request: generateRequest(fields),
+        request: imageRequest(fields, 'generate'),
         warnings: unknownFields(fields, generateProperties),
       };
     },

@@ -26,8 +26,8 @@ export interface IntakeOptions {
 export interface Intake {
   /** Finds the caller and checks that its role includes `role`. */
   caller(exchange: Exchange, role: Role): Promise<Caller>;
-  /** Reads and validates a JSON body; nulls are taken for absent. */
-  fields(exchange: Exchange, validate: Validate): Promise<Fields>;
+  /** Reads and validates a JSON body of at most `bytes`, `jsonBytes` unless said; nulls are taken for absent. */
+  fields(exchange: Exchange, validate: Validate, bytes?: number): Promise<Fields>;
 }
 
 const JSON_DEPTH = 16;
@@ -42,8 +42,8 @@ export function createIntake(options: IntakeOptions): Intake {
       if (req.method === 'POST') checkOrigin(req, options.trustedOrigins);
       return caller;
     },
-    async fields({ req }: Exchange, validate: Validate) {
-      const body = withoutNulls(await readJson(req, { bytes: options.jsonBytes, depth: JSON_DEPTH }));
+    async fields({ req }: Exchange, validate: Validate, bytes: number = options.jsonBytes) {
+      const body = withoutNulls(await readJson(req, { bytes, depth: JSON_DEPTH }));
       validate(body);
       return body;
     },

@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document of the router, made of the schemas that validate. */
-import { generateSchema } from './schema.js';
+import { editSchema, generateSchema } from './schema.js';
 
 /** An OpenAPI document: plain JSON. */
 export type OpenApiDocument = Readonly<Record<string, unknown>>;
@@ -34,6 +34,22 @@ const OPERATIONS: readonly Operation[] = [
     path: '/oai/v1/images/generations',
     method: 'post',
     body: generateSchema,
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'editImages',
+    summary: 'Change pictures; also as a form whose image, image[] and mask are files.',
+    path: '/v1/inference/images/edit',
+    method: 'post',
+    body: editSchema,
+    answer: JSON_ANSWER,
+  },
+  {
+    id: 'openaiEditImages',
+    summary: 'The same for OpenAI clients.',
+    path: '/oai/v1/images/edits',
+    method: 'post',
+    body: editSchema,
     answer: JSON_ANSWER,
   },
   {

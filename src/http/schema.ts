@@ -105,6 +105,41 @@ export const generateSchema: Schema = {
   properties: generateProperties,
 };
 
+const dataUrl: Schema = {
+  oneOf: [
+    { type: 'string' },
+    { type: 'object', required: ['image_url'], properties: { image_url: { type: 'string' } } },
+  ],
+  description: 'a picture as a data URL',
+};
+
+/** Fields of an edit body, pictures included. */
+export const editProperties: Readonly<Record<string, Schema>> = {
+  ...generateProperties,
+  images: {
+    type: 'array',
+    minItems: 1,
+    maxItems: 16,
+    items: dataUrl,
+    description: '1 to 16 pictures as data URLs',
+  },
+  mask: dataUrl,
+};
+
+/** The body of an edit request in JSON. */
+export const editSchema: Schema = {
+  type: 'object',
+  required: ['model', 'prompt', 'images'],
+  properties: editProperties,
+};
+
+/** The fields of an edit request in a form, whose pictures are files. */
+export const formSchema: Schema = {
+  type: 'object',
+  required: ['model', 'prompt'],
+  properties: generateProperties,
+};
+
 /** Checks a body and throws `VALIDATION_ERROR` with all its faults. */
 export type Validate = (body: unknown) => asserts body is Readonly<Record<string, unknown>>;
 

@@ -1,0 +1,24 @@
+/** Checks pictures clients send to be edited, before a provider sees them. */
+import type { CheckInput } from '../core/picture.js';
+import { imageJobs } from './gate.js';
+import { decodesFully, inspectPicture, type RefusedPicture } from './inspect.js';
+
+const FAULTS = {
+  unknown: 'expected a PNG, JPEG, WebP or AVIF picture',
+  broken: 'expected a whole picture; this one is damaged or cut short',
+  animated: 'expected a picture, not an animation',
+} as const satisfies Record<Exclude<RefusedPicture['fault'], 'too_large'>, string>;
+
+/** Makes the checker: magic bytes, container, header, then every pixel, in one image job. */
+export function createInputChecker({ maxPixels }: { readonly maxPixels: number }): CheckInput {
+  return (bytes) =>
+    imageJobs.run(async () => {
+      const picture = await inspectPicture(bytes, maxPixels);
+      if ('fault' in picture) {
+        const { fault } = picture;
+        return { fault: fault === 'too_large' ? `expected at most ${maxPixels} pixels` : FAULTS[fault] };
+      }
+      if (!(await decodesFully(picture, maxPixels))) return { fault: FAULTS.broken };
+      return { bytes: picture.bytes, type: `image/${picture.format}`, size: picture.size };
+    });
+}
