@@ -31,7 +31,7 @@ const SLACK_FACTOR = 4;
 const SLACK_PIXELS = 2048 * 2048;
 
 // How far the shape of a picture may be off before cropping it would lose what somebody asked for.
-const MAX_ASPECT_FACTOR = 1.05;
+const MAX_ASPECT_PERCENT = 105;
 
 /**
  * Makes the function that finishes pictures, one image job each. It throws `UPSTREAM_SHAPE_MISMATCH` for what is no
@@ -86,10 +86,10 @@ function pixelLimit(asked: Size | undefined, ceiling: number): number {
   return Math.min(ceiling, Math.max(SLACK_PIXELS, SLACK_FACTOR * asked.width * asked.height));
 }
 
-/** Whether one aspect ratio divided by the other, the larger by the smaller, is at most 1.05. */
+/** Whether one aspect ratio divided by the other, the larger by the smaller, is at most 1.05: in whole numbers. */
 function hasShapeOf(drawn: Size, asked: Size): boolean {
-  const factor = (drawn.width * asked.height) / (drawn.height * asked.width);
-  return Math.max(factor, 1 / factor) <= MAX_ASPECT_FACTOR;
+  const [one, other] = [drawn.width * asked.height, drawn.height * asked.width];
+  return 100 * Math.max(one, other) <= MAX_ASPECT_PERCENT * Math.min(one, other);
 }
 
 function dimensions({ width, height }: Size): string {

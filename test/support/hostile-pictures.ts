@@ -99,7 +99,7 @@ export async function bombs(): Promise<readonly HostilePicture[]> {
     { name: 'PNG with 20 compressed iTXt of 8 MB', bytes: withPngChunks(png, Array(20).fill(international)) },
     { name: 'PNG with a profile of 40 MB', bytes: withPngChunks(png, [profile]) },
     { name: 'PNG of a million empty chunks', bytes: withPngChunks(png, [emptyChunks(1_000_000)]) },
-    { name: 'JPEG of hundreds of scans', bytes: await scannedJpeg(300) },
+    { name: 'JPEG of thousands of scans', bytes: await scannedJpeg(2_000) },
   ];
 }
 
@@ -198,13 +198,15 @@ async function wideJpeg(): Promise<Buffer> {
   return jpeg;
 }
 
-/** A progressive JPEG whose last scan is repeated: every one of them passes over the whole picture. */
+/** A JPEG of several scans whose second is repeated: every one of them passes over the whole picture. */
 async function scannedJpeg(count: number): Promise<Buffer> {
-  const jpeg = await sharp(await picture('png', { width: 512, height: 512 }))
-    .jpeg({ progressive: true })
-    .toBuffer();
-  const lastScan = jpeg.subarray(jpeg.lastIndexOf('\xff\xda', undefined, 'latin1'), -2);
-  return Buffer.concat([jpeg.subarray(0, -2), ...Array(count).fill(lastScan), jpeg.subarray(-2)]);
+  const flat = { width: 1024, height: 1024, channels: 3, background: 'red' } as const;
+  const jpeg = await sharp({ create: flat }).jpeg({ progressive: true, optimizeScans: true }).toBuffer();
+  const scanAfter = (at: number) => jpeg.indexOf('\xff\xda', at, 'latin1');
+  const second = scanAfter(scanAfter(0) + 2);
+  const third = scanAfter(second + 2);
+  const repeated = Array(count).fill(jpeg.subarray(second, third));
+  return Buffer.concat([jpeg.subarray(0, third), ...repeated, jpeg.subarray(-2)]);
 }
 
 /** A lossless WebP of one colour: five Huffman codes of one symbol each, so that its pixels take no bits at all. */
