@@ -229,13 +229,17 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return modelStatus(serving.model, Date.now()) === 'retired' ? undefined : { serving, successors };
   }
 
+  /** Every slug on the way from a model to the one that draws. */
+  function trail(entry: CatalogEntry): readonly string[] {
+    return [entry.slug, ...(served(entry)?.successors ?? []).map(({ slug }) => slug)];
+  }
+
   function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): CatalogEntry {
     const slug = canonical(name, bare);
     const entry = entries.get(slug);
     if (entry === undefined) throw notFound();
-    if (!mayUse(caller, slug)) throw denied(slug);
-    const drawing = served(entry)?.serving.slug ?? slug;
-    if (!mayUse(caller, drawing)) throw denied(drawing);
+    const barred = trail(entry).find((hop) => !mayUse(caller, hop));
+    if (barred !== undefined) throw denied(barred);
     return entry;
   }
 
@@ -249,9 +253,7 @@ export function createCatalog(options: CatalogOptions): Catalog {
     },
     list: (caller) =>
       [...entries.values()]
-        .filter(
-          (entry) => mayUse(caller, entry.slug) && mayUse(caller, served(entry)?.serving.slug ?? entry.slug),
-        )
+        .filter((entry) => trail(entry).every((slug) => mayUse(caller, slug)))
         .sort((a, b) => (a.slug < b.slug ? -1 : 1)),
   };
 }
