@@ -1,12 +1,20 @@
 /** The options of the router, and what becomes of them: one Config with nothing optional left. */
-import leven from 'leven';
 import type { BudgetStore } from './core/budget.js';
-import { isAlias, type ModelAlias, type ModelSettings } from './core/catalog.js';
+import { isAlias, type ModelAlias, type ModelLimits, type ModelSettings } from './core/catalog.js';
 import type { ImagesEvent } from './core/events.js';
 import type { Provider } from './core/provider.js';
 import type { MediaStorage } from './core/storage.js';
 import { ConfigError } from './errors.js';
 import type { Identify } from './http/identify.js';
+import {
+  checkChoice,
+  checkMethods,
+  checkNames,
+  checkObject,
+  checkWhole,
+  hint,
+  withDefaults,
+} from './option-checks.js';
 
 /** What `createImagesRouter` takes. Every door is asked for in words: who, what may they use, who pays. */
 export interface ImagesRouterOptions {
@@ -56,7 +64,7 @@ export interface SpendOptions {
   readonly onStoreFailure?: 'deny' | 'allow' | undefined;
 }
 
-/** Bounds of everything. All are whole numbers of at least 1. */
+/** Bounds of everything. All are whole numbers of at least 1; times are less than 25 days. */
 export interface LimitOptions {
   /** Bytes of a JSON body, after decompression. @defaultValue `262144` */
   readonly jsonBytes?: number | undefined;
@@ -118,6 +126,7 @@ export interface Config {
 }
 
 const DAY_S = 86_400;
+const MAX_IMAGES = 10;
 
 const DEFAULT_LIMITS: Complete<LimitOptions> = {
   jsonBytes: 256 * 1024,
@@ -149,48 +158,31 @@ const OPTION_NAMES = [
   ...['limits', 'trustRequestId', 'onEvent'],
 ];
 
-/** The known name nearest to a mistyped one, as a hint; empty when none is near. */
-function hint(name: string, known: readonly string[]): string {
-  const [best] = known
-    .map((candidate) => [leven(name, candidate), candidate] as const)
-    .sort(([a], [b]) => a - b);
-  return best !== undefined && best[0] <= Math.max(2, name.length / 3) ? `; did you mean ${best[1]}?` : '';
-}
+// A longer timer would overflow and fire at once.
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-function checkNames(value: unknown, path: string, known: readonly string[]): void {
-  if (typeof value !== 'object' || value === null)
-    throw new ConfigError(path || 'options', 'expected an object');
-  for (const name of Object.keys(value)) {
-    if (known.includes(name)) continue;
-    throw new ConfigError(path === '' ? name : `${path}.${name}`, `is not an option${hint(name, known)}`);
+function checkSecrets(secrets: unknown): asserts secrets is string | readonly string[] {
+  if (typeof secrets === 'string') return;
+  if (!Array.isArray(secrets)) {
+    throw new ConfigError('media.secrets', 'expected a secret of at least 32 bytes, or a list of them');
   }
+  const wrong = secrets.findIndex((secret) => typeof secret !== 'string');
+  if (wrong !== -1) throw new ConfigError(`media.secrets[${wrong}]`, 'expected text of at least 32 bytes');
 }
 
-function checkMethods(value: unknown, path: string, methods: readonly string[]): void {
-  for (const method of methods) {
-    if (typeof (value as Record<string, unknown> | null | undefined)?.[method] !== 'function') {
-      throw new ConfigError(path, `expected an object with a method ${method}()`);
-    }
+function checkPublicUrl(publicUrl: string): void {
+  if (!/^https?:\/\//.test(URL.canParse(publicUrl) ? publicUrl : '')) {
+    throw new ConfigError('media.publicUrl', 'expected an absolute URL such as https://api.example.com');
   }
-}
-
-/** Defaults overlaid with what was given; `undefined` counts as not given. */
-function withDefaults<T extends object>(defaults: T, given: object | undefined, path: string): T {
-  if (given === undefined) return defaults;
-  checkNames(given, path, Object.keys(defaults));
-  const set = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(set) };
-}
-
-function checkWhole(value: unknown, path: string): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 1) {
-    throw new ConfigError(path, `expected a whole number of at least 1, got ${String(value)}`);
+  if (/[?#]/.test(publicUrl)) {
+    throw new ConfigError('media.publicUrl', 'expected a URL without query and fragment');
   }
 }
 
 function resolveMedia(options: MediaOptions): Config['media'] {
   checkNames(options, 'media', ['secrets', ...Object.keys(DEFAULT_MEDIA)]);
   const { secrets, ...rest } = options;
+  checkSecrets(secrets);
   const media = withDefaults<Omit<Config['media'], 'secrets'>>(DEFAULT_MEDIA, rest, 'media');
   const { publicUrl, ttlSeconds, maxTtlSeconds, retentionSeconds } = media;
   for (const [name, value] of Object.entries({ ttlSeconds, maxTtlSeconds, retentionSeconds })) {
@@ -207,9 +199,7 @@ function resolveMedia(options: MediaOptions): Config['media'] {
       'expected at least media.maxTtlSeconds: links outlive the picture',
     );
   }
-  if (publicUrl !== undefined && !/^https?:\/\//.test(URL.canParse(publicUrl) ? publicUrl : '')) {
-    throw new ConfigError('media.publicUrl', 'expected an absolute URL such as https://api.example.com');
-  }
+  if (publicUrl !== undefined) checkPublicUrl(publicUrl);
   return { ...media, secrets: typeof secrets === 'string' ? [secrets] : secrets };
 }
 
@@ -231,14 +221,23 @@ function checkProviders(providers: unknown): asserts providers is readonly Provi
   });
 }
 
+function checkModelLimits(limits: ModelLimits, path: string): void {
+  checkNames(limits, path, ['maxImages', 'maxPromptLength']);
+  const { maxImages = 1, maxPromptLength = 1 } = limits;
+  checkWhole(maxPromptLength, `${path}.maxPromptLength`);
+  checkWhole(maxImages, `${path}.maxImages`, MAX_IMAGES);
+}
+
 function checkModels(models: Config['models'], providers: readonly Provider[]): void {
   const known = providers.flatMap((provider) => provider.models.map(({ slug }) => slug));
   const check = (path: string, slug: string) => {
     if (!known.includes(slug))
       throw new ConfigError(path, `no provider offers a model ${slug}${hint(slug, known)}`);
   };
+  checkObject(models, 'models');
   for (const [slug, settings] of Object.entries(models)) {
     const path = `models['${slug}']`;
+    checkObject(settings, path);
     if (isAlias(settings)) {
       checkNames(settings, path, ['aliasOf']);
       check(`${path}.aliasOf`, settings.aliasOf);
@@ -247,13 +246,23 @@ function checkModels(models: Config['models'], providers: readonly Provider[]): 
     checkNames(settings, path, ['servedBy', 'qualities', 'price', 'limits', 'backends']);
     check(path, slug);
     if (settings.servedBy !== undefined) check(`${path}.servedBy`, settings.servedBy);
+    if (settings.limits !== undefined) checkModelLimits(settings.limits, `${path}.limits`);
   }
+}
+
+function checkOrigins(origins: unknown): void {
+  if (!Array.isArray(origins)) throw new ConfigError('trustedOrigins', 'expected a list of origins');
+  origins.forEach((origin, place) => {
+    if (URL.canParse(origin) && new URL(origin).origin === origin) return;
+    throw new ConfigError(`trustedOrigins[${place}]`, 'expected an origin such as https://app.example.com');
+  });
 }
 
 /** Checks the options and fills in the defaults. Throws `ConfigError` with the path of what is wrong. */
 export function resolveOptions(options: ImagesRouterOptions): Config {
   checkNames(options, '', OPTION_NAMES);
   const { providers, storage, budget, identify, models = {}, trustedOrigins = [] } = options;
+  const { trustRequestId = false, onEvent } = options;
   checkProviders(providers);
   checkMethods(storage, 'storage', ['put', 'get', 'stat', 'delete']);
   checkMethods(budget, 'budget', ['reserve', 'recall', 'commit', 'release', 'read']);
@@ -265,19 +274,18 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   checkChoice(spend.unknownCost, 'spend.unknownCost', ['charge', 'waive']);
   checkChoice(spend.onStoreFailure, 'spend.onStoreFailure', ['deny', 'allow']);
   const limits = withDefaults(DEFAULT_LIMITS, options.limits, 'limits');
-  for (const [name, value] of Object.entries(limits)) checkWhole(value, `limits.${name}`);
-  trustedOrigins.forEach((origin, place) => {
-    if (URL.canParse(origin) && new URL(origin).origin === origin) return;
-    throw new ConfigError(`trustedOrigins[${place}]`, 'expected an origin such as https://app.example.com');
-  });
+  for (const [name, value] of Object.entries(limits)) {
+    checkWhole(value, `limits.${name}`, name.endsWith('Ms') ? MAX_TIMER_MS : undefined);
+  }
+  checkOrigins(trustedOrigins);
+  if (onEvent !== undefined && typeof onEvent !== 'function') {
+    throw new ConfigError('onEvent', 'expected a function of the event');
+  }
+  checkChoice(trustRequestId, 'trustRequestId', [true, false]);
   return {
     ...{ providers, storage, budget, identify, models, spend, trustedOrigins, limits },
     media: resolveMedia(options.media),
-    trustRequestId: options.trustRequestId ?? false,
-    onEvent: options.onEvent ?? (() => undefined),
+    trustRequestId,
+    onEvent: onEvent ?? (() => undefined),
   };
-}
-
-function checkChoice(value: string, path: string, choices: readonly string[]): void {
-  if (!choices.includes(value)) throw new ConfigError(path, `expected one of ${choices.join(', ')}`);
 }

@@ -28,7 +28,8 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   storage: { may: ['storage/', 'errors', 'node:'], types: ['core/'] },
   budgets: { may: ['budgets/', 'errors', 'node:'], types: ['core/'] },
   testing: { may: ['testing/', 'errors', 'node:'], types: ['core/'] },
-  options: { may: ['core/', 'errors', 'leven'], types: ['http/identify'] },
+  'option-checks': { may: ['errors', 'leven'] },
+  options: { may: ['core/', 'errors', 'option-checks'], types: ['http/identify'] },
   router: {
     may: [
       'core/',
