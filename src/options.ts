@@ -80,7 +80,7 @@ export interface LimitOptions {
   readonly identifyMs?: number | undefined;
   /** Milliseconds the providers of a request may take in all. @defaultValue `180000` */
   readonly requestMs?: number | undefined;
-  /** Milliseconds one attempt to store a picture may take. @defaultValue `30000` */
+  /** Milliseconds storage may take to answer, or to store a picture. @defaultValue `30000` */
   readonly storageMs?: number | undefined;
   /** Milliseconds the budget store may take to answer. @defaultValue `5000` */
   readonly budgetMs?: number | undefined;

@@ -149,7 +149,10 @@ function addRoutes(
   router.all(/^\/v1\/models\/.+/, endpoint('native', { GET: nativeModelHandler(parts) }));
   router.all('/oai/v1/models', endpoint('openai', { GET: openaiModelsHandler(parts) }));
   router.all(/^\/oai\/v1\/models\/.+/, endpoint('openai', { GET: openaiModelHandler(parts) }));
-  router.all(/^\/v1\/media\/[^/]+$/, endpoint('native', { GET: mediaHandler({ signer, storage, emit }) }));
+  router.all(
+    /^\/v1\/media\/[^/]+$/,
+    endpoint('native', { GET: mediaHandler({ signer, storage, storageMs: config.limits.storageMs, emit }) }),
+  );
   router.all(
     '/v1/images/openapi.json',
     endpoint('native', { GET: ({ res }) => sendJson(res, 200, openapi) }),

@@ -1,4 +1,5 @@
 /** Helpers for async iterables: one that cannot hang, and one out of many. */
+import { unlessAborted } from './wait.js';
 
 /**
  * The values of an iterable, until `signal` aborts: then it throws `signal.reason` at once, even when the iterable
@@ -7,23 +8,16 @@
 export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void> {
   signal.throwIfAborted();
   const iterator = source[Symbol.asyncIterator]();
-  let abort: () => void = () => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-  });
-  aborted.catch(() => undefined);
-  signal.addEventListener('abort', abort, { once: true });
   try {
     for (;;) {
       const next = iterator.next();
-      // Whoever loses the race must not become an unhandled rejection.
+      // When the signal wins, what this comes to must not become an unhandled rejection.
       next.catch(() => undefined);
-      const result = await Promise.race([next, aborted]);
+      const result = await unlessAborted(next, signal);
       if (result.done === true) return;
       yield result.value;
     }
   } finally {
-    signal.removeEventListener('abort', abort);
     // Not awaited: a source that hangs would hang us here as well.
     iterator.return?.()?.catch(() => undefined);
   }

@@ -1,6 +1,7 @@
 /** Settling holds with a store that may be down: tried once before the answer, then in the background until it lands. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from './events.js';
+import { within } from './wait.js';
 
 /** Something a budget store has to be told. */
 export interface Settlement {
@@ -28,17 +29,9 @@ const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 30_000;
 
 /** The result of an operation of the budget store, or a rejection after `timeoutMs`: a store that hangs is down. */
-export async function answered<T>(operation: Promise<T>, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    const error = new Error(`the budget store did not answer within ${timeoutMs} ms`);
-    timer = setTimeout(() => reject(error), timeoutMs);
-  });
-  try {
-    return await Promise.race([operation, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
+export function answered<T>(operation: Promise<T>, timeoutMs: number): Promise<T> {
+  const late = () => new Error(`the budget store did not answer within ${timeoutMs} ms`);
+  return within(operation, timeoutMs, late);
 }
 
 /** Makes the teller of settlements. */

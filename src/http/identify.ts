@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Request } from 'express';
 import type { Caller, Role } from '../core/caller.js';
+import { within } from '../core/wait.js';
 import { checkBudget } from '../core/windows.js';
 import { ConfigError, ImagesError, isImagesError } from '../errors.js';
 
@@ -94,28 +95,17 @@ function hung(): ImagesError {
   );
 }
 
-async function inTime<T>(promise: Promise<T>, milliseconds: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(hung()), milliseconds);
-  });
-  try {
-    return await Promise.race([promise, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** Asks the host who is calling. Throws 401 for nobody, 503 when it hangs and 500 for anything but a whole caller. */
 export async function identifyCaller(
   req: Request,
   options: { readonly identify: Identify; readonly identifyMs: number },
 ): Promise<Caller> {
-  const answer = await inTime(
+  const answer = await within(
     (async () => options.identify(req))().catch((cause: unknown) => {
       throw isImagesError(cause) ? cause : fault(cause);
     }),
     options.identifyMs,
+    hung,
   );
   if (!answer) throw nobody(req);
   try {

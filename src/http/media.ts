@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Emit } from '../core/events.js';
 import type { MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import { within } from '../core/wait.js';
 import { ImagesError } from '../errors.js';
 import { type DeliveryPlan, planDelivery } from '../media/delivery.js';
 import type { LinkSigner } from '../media/link.js';
@@ -18,6 +19,8 @@ export interface MediaOptions {
   readonly signer: LinkSigner;
   /** Where pictures are. */
   readonly storage: MediaStorage;
+  /** How long storage may take to answer, in milliseconds. */
+  readonly storageMs: number;
   /** Raises events. */
   readonly emit: Emit;
 }
@@ -32,7 +35,7 @@ interface Opened {
 
 /** Serves `GET` and `HEAD` of `/v1/media/{file}?token=…`. */
 export function mediaHandler(options: MediaOptions): Handler {
-  const { signer, storage, emit } = options;
+  const { signer, storage, storageMs, emit } = options;
 
   /** The token comes first: without a good one, what is absent and what is another's look the same. */
   function open({ req }: Exchange): Opened {
@@ -52,7 +55,11 @@ export function mediaHandler(options: MediaOptions): Handler {
 
   async function asked<T>(operation: 'get' | 'stat', requestId: string, promise: Promise<T>): Promise<T> {
     try {
-      return await promise;
+      return await within(
+        promise,
+        storageMs,
+        () => new Error(`storage did not answer within ${storageMs} ms`),
+      );
     } catch (cause) {
       emit({ type: 'storage.failed', level: 'error', requestId, operation, cause });
       throw storageError(cause);

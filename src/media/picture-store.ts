@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
 import type { FinishedPicture, PictureOwner, StoredPicture, StorePicture } from '../core/picture.js';
 import type { MediaStorage } from '../core/storage.js';
+import { unlessAborted } from '../core/wait.js';
 import { ImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
 
@@ -30,7 +31,8 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
     const { expiresAt, requestId, model } = owner;
     const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(putMs)]);
     const metadata = { model, request: requestId, width: size.width, height: size.height };
-    return storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
+    const stored = storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
+    return unlessAborted(stored, signal);
   }
 
   return async (picture, owner): Promise<StoredPicture> => {
