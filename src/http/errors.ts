@@ -152,7 +152,8 @@ export function errorAnswer(
 
 /** Anything thrown, as an error a client may be told: what is not ours becomes `INTERNAL_ERROR` with the rest as cause. */
 export function toImagesError(thrown: unknown): ImagesError {
-  return isImagesError(thrown)
+  // A newer copy of the package may know codes that this one has no face for.
+  return isImagesError(thrown) && Object.hasOwn(FACES, thrown.code)
     ? thrown
     : new ImagesError('INTERNAL_ERROR', 'Something went wrong on our side.', { cause: thrown });
 }
