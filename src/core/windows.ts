@@ -66,7 +66,9 @@ function createBudget(window: BudgetWindow, amount: BudgetAmount, options: Budge
 
 /** Throws `ConfigError` at `path` when a budget is not one these functions could have made. */
 export function checkBudget(budget: Budget, path: string): void {
-  if (!(budget.window in WINDOW_NAMES)) throw new ConfigError(`${path}.window`, 'is not a known window');
+  if (!Object.hasOwn(WINDOW_NAMES, budget.window)) {
+    throw new ConfigError(`${path}.window`, 'is not a known window');
+  }
   if (budget.unit !== 'usd' && budget.unit !== 'images') {
     throw new ConfigError(`${path}.unit`, "expected 'usd' or 'images'");
   }
