@@ -6,7 +6,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import express from 'express';
-import { bearerKeys, createImagesRouter, daily, hashKey, imageCount, perMinute, usd } from 'express-images-router';
+import {
+  bearerKeys,
+  createImagesRouter,
+  daily,
+  hashKey,
+  imageCount,
+  perMinute,
+  usd,
+} from 'express-images-router';
 import { memoryBudget } from 'express-images-router/budgets/memory';
 import { openai } from 'express-images-router/providers/openai';
 import { placeholder } from 'express-images-router/providers/placeholder';
