@@ -17,11 +17,12 @@ export interface JsonLimits {
 
 const LINGER_MS = 5_000;
 
-const DECODERS: Readonly<Record<string, (() => NodeJS.ReadWriteStream) | undefined>> = {
-  gzip: createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-};
+// A map, because a header may also name what every object inherits.
+const DECODERS: ReadonlyMap<string, () => NodeJS.ReadWriteStream> = new Map([
+  ['gzip', createGunzip],
+  ['deflate', createInflate],
+  ['br', createBrotliDecompress],
+]);
 
 /** The error for a body that is not what it should be. */
 export function bodyFault(message: string): ImagesError {
@@ -85,7 +86,7 @@ function decoded(req: IncomingMessage): NodeJS.ReadableStream {
   const encoding = (req.headers['content-encoding'] ?? 'identity').toLowerCase();
   // Iterating would destroy the request, and with it the connection, when the loop is left early.
   if (encoding === 'identity') return (req as Readable).iterator({ destroyOnReturn: false }) as never;
-  const decoder = DECODERS[encoding]?.();
+  const decoder = DECODERS.get(encoding)?.();
   if (decoder === undefined)
     throw refuseBody(req, bodyFault('expected Content-Encoding gzip, deflate, br or none'));
   req.on('error', () => decoder.end());
