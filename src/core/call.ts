@@ -108,6 +108,8 @@ export async function* runCall(
   let previous: Backend | undefined;
   for (const backend of route(order, tools)) {
     if (backend === previous && !(await pausedFor(record.outcome, deadline.upstream))) break;
+    // What was never sent is not charged.
+    if (deadline.upstream.aborted) break;
     const turn = tools.routing.begin(backend);
     if (turn === undefined) continue;
     previous = backend;
@@ -155,7 +157,6 @@ async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
   const { upstream } = order.deadline;
   let end: EndEvent | undefined;
   try {
-    upstream.throwIfAborted();
     record.outcome = { type: 'failed', error: new Error('the call was left before it ended') };
     const events = backend.provider.generate(providerCall(order, backend, tools));
     for await (const event of abortable(events, upstream)) {
@@ -172,14 +173,19 @@ async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
   }
 }
 
+/** True for a whole number from 0 to `count` − 1. */
+function isPlace(value: number, count: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < count;
+}
+
 /** What becomes of one event of the provider; nothing for what nobody asked for. */
 async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Promise<CallEvent | undefined> {
   const { order, record, tools, backend, answered } = turn;
-  // Surplus pictures and second answers are dropped: nobody asked for them, nobody pays for them.
-  const wanted = Number.isInteger(event.index) && event.index >= 0 && event.index < order.priced.n;
-  if (!wanted || answered.has(event.index)) return undefined;
+  // Surplus pictures, previews and second answers are dropped: nobody asked for them, nobody pays for them.
+  if (!isPlace(event.index, order.priced.n) || answered.has(event.index)) return undefined;
   const index = order.offset + event.index;
   if (event.type === 'preview') {
+    if (!isPlace(event.step, order.priced.previews)) return undefined;
     const picture = await finishPreview(event.image, order, tools);
     return picture === undefined ? undefined : { type: 'preview', index, step: event.step, picture };
   }
@@ -233,11 +239,14 @@ function missingError(outcome: CallOutcome, { firstError, order, tools }: Missin
   if (outcome.type === 'ended') {
     return new ProviderError('shape', 'The provider sent fewer pictures than asked.', { billed: 'unknown' });
   }
-  if (outcome.type === 'unsent') return unavailable(tools.routing.retryAfter(order.backends));
+  const { reason } = order.deadline.upstream;
+  if (outcome.type === 'unsent') {
+    return isImagesError(reason) ? reason : unavailable(tools.routing.retryAfter(order.backends));
+  }
   const error = mayFailOver(outcome.error) ? firstError : outcome.error;
   if (isProviderError(error)) return error;
   // The deadline's and the shutdown's own words.
-  if (isImagesError(error) && error === order.deadline.upstream.reason) return error;
+  if (isImagesError(error) && error === reason) return error;
   return new ProviderError('unavailable', 'The provider failed.', { billed: 'unknown', cause: error });
 }
 

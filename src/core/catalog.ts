@@ -3,8 +3,9 @@ import { ConfigError, ImagesError } from '../errors.js';
 import { mayUse } from './access.js';
 import type { Caller } from './caller.js';
 import { type ModelStatus, modelStatus } from './lifecycle.js';
-import { ceiling, sizeName } from './prices.js';
+import { ceiling } from './prices.js';
 import type { Model, Price, Provider, Successor } from './provider.js';
+import { sizeName } from './sizes.js';
 
 /** What the host says of a slug of its own that stands for another. */
 export interface ModelAlias {

@@ -22,8 +22,9 @@ import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { ceiling, type PricedCall } from './prices.js';
 import type { TokenUsage } from './provider.js';
 import type { ImageRequest } from './request.js';
-import { canDraw, invalid, type Plan, planRequest } from './rules.js';
+import { canDraw, type Plan, planRequest } from './rules.js';
 import { billedOf } from './spend.js';
+import { invalid } from './validation.js';
 
 /** What the use case is made of. */
 export interface ImagesOptions extends CallTools {

@@ -4,6 +4,7 @@
  */
 import type { Size } from './image.js';
 import type { Price, PriceTable, TokenPrice, TokenUsage } from './provider.js';
+import { sizeName } from './sizes.js';
 
 /** What of a call decides its price. */
 export interface PricedCall {
@@ -24,11 +25,6 @@ export interface PricedCall {
 }
 
 const PER_MILLION = 1_000_000;
-
-/** The name of a size in price tables and on the wire. */
-export function sizeName(size: Size | 'auto'): string {
-  return size === 'auto' ? 'auto' : `${size.width}x${size.height}`;
-}
 
 function dearest(amounts: readonly (number | undefined)[]): number | undefined {
   const known = amounts.filter((amount) => amount !== undefined);

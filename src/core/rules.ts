@@ -2,12 +2,15 @@
  * The field rules of a model: what it cannot do is refused by name, the defaults real clients always send are
  * dropped, and settings of a model served by another are translated.
  */
-import { type ErrorDetail, ImagesError } from '../errors.js';
+import type { ErrorDetail } from '../errors.js';
 import type { CatalogEntry, Target } from './catalog.js';
 import type { ImageFormat, Size } from './image.js';
-import { sizeName } from './prices.js';
-import type { GenerateCall, Model, SizeRule, Successor } from './provider.js';
+
+import type { GenerateCall, Model } from './provider.js';
 import type { ImageRequest, Warning } from './request.js';
+import { describeSizes, isSizeAllowed } from './sizes.js';
+import { type Adaptation, translate } from './translate.js';
+import { invalid } from './validation.js';
 
 /** The part of a provider call that a request decides, before it is split and sent. */
 export type CallSettings = Pick<
@@ -37,7 +40,9 @@ export interface Plan {
   readonly format: ImageFormat | undefined;
   /** 0 to 100, with a format that has it. */
   readonly compression: number | undefined;
-  /** Things done other than asked. */
+  /** Settings that change because another model draws. */
+  readonly adapted: readonly Adaptation[];
+  /** Things done other than asked, for the client to know. */
   readonly warnings: readonly Warning[];
 }
 
@@ -71,25 +76,22 @@ export function planRequest(request: ImageRequest, target: Target): Plan {
   checkFormat(request, background, faults);
   if (faults.details.length > 0) throw invalid(faults.details);
 
-  const warnings: Warning[] = [];
-  const translated = translate(
-    { size, quality, style, background },
-    { asked, serving, successors, warnings },
-  );
+  const { seed, negativePrompt } = request;
+  const own = { size, quality, style, background, seed, negativePrompt };
+  const { settings, adapted, warnings } = translate(own, { asked, serving, successors });
   const format = request.outputFormat;
   const compresses = format !== undefined && format !== 'png';
+  const dropped: Warning[] = [];
   if (request.outputCompression !== undefined && !compresses) {
     const message = 'Only jpeg, webp and avif are compressed with loss, so this was ignored.';
-    warnings.push({ field: 'output_compression', message });
+    dropped.push({ field: 'output_compression', message });
   }
   const compression = compresses ? request.outputCompression : undefined;
   return {
     settings: {
       operation: request.operation,
       prompt: request.prompt,
-      ...translated,
-      seed: request.seed,
-      negativePrompt: request.negativePrompt,
+      ...settings,
       inputs: request.inputs,
       mask: request.mask,
       previews: request.previews,
@@ -99,15 +101,9 @@ export function planRequest(request: ImageRequest, target: Target): Plan {
     size: size === 'auto' ? undefined : size,
     format,
     compression,
-    warnings,
+    adapted,
+    warnings: [...warnings, ...dropped],
   };
-}
-
-/** The error for a request with faults: the first one as the sentence, all of them as details. */
-export function invalid(details: readonly ErrorDetail[]): ImagesError {
-  const [first] = details;
-  const message = first === undefined ? 'The request is not valid.' : `${first.field}: ${first.message}`;
-  return new ImagesError('VALIDATION_ERROR', message, { details });
 }
 
 function checkCommon(request: ImageRequest, { model, settings }: CatalogEntry, faults: Faults): void {
@@ -180,34 +176,6 @@ function resolveSize(request: ImageRequest, model: Model, faults: Faults): Size 
   return size;
 }
 
-/** True when a model draws this size. */
-export function isSizeAllowed(size: Size, rule: SizeRule): boolean {
-  const { width, height } = size;
-  if (rule.kind === 'list')
-    return rule.values.some((value) => value.width === width && value.height === height);
-  const longest = Math.max(width, height);
-  const shortest = Math.min(width, height);
-  const pixels = width * height;
-  return (
-    width % rule.multiple === 0 &&
-    height % rule.multiple === 0 &&
-    shortest >= rule.minEdge &&
-    longest <= rule.maxEdge &&
-    pixels >= rule.minPixels &&
-    pixels <= rule.maxPixels &&
-    longest <= shortest * rule.maxRatio
-  );
-}
-
-/** A size rule in words, for error messages. */
-export function describeSizes(rule: SizeRule): string {
-  if (rule.kind === 'list') return `one of ${rule.values.map(sizeName).join(', ')}`;
-  return (
-    `WxH with both edges multiples of ${rule.multiple} from ${rule.minEdge} to ${rule.maxEdge}, ` +
-    `${rule.minPixels} to ${rule.maxPixels} pixels in all and edges at most ${rule.maxRatio}:1`
-  );
-}
-
 /** True when a model can do what was agreed: the backends of one slug need not be equal. */
 export function canDraw(model: Model, { settings }: Plan): boolean {
   const { size, quality, style, background, seed, negativePrompt, inputs, mask, operation } = settings;
@@ -224,63 +192,4 @@ export function canDraw(model: Model, { settings }: Plan): boolean {
     (mask === undefined || model.features.includes('mask')) &&
     inputs.length <= model.maxInputs
   );
-}
-
-type Translatable = Pick<CallSettings, 'size' | 'quality' | 'style' | 'background'>;
-
-interface Translation {
-  readonly asked: CatalogEntry;
-  readonly serving: CatalogEntry;
-  readonly successors: readonly Successor[];
-  readonly warnings: Warning[];
-}
-
-/** Settings of the model asked for in the words of the one that draws. What has no counterpart is dropped with a warning. */
-function translate(settings: Translatable, translation: Translation): Translatable {
-  const { asked, serving, successors, warnings } = translation;
-  if (successors.length === 0) return settings;
-  warnings.push({ field: 'model', message: `${asked.slug} is served by ${serving.slug}.` });
-  let name = sizeName(settings.size);
-  let { quality } = settings;
-  for (const successor of successors) {
-    name = lookUp(successor.sizes, name) ?? name;
-    quality = lookUp(successor.qualities, quality) ?? quality;
-  }
-  const keep = (
-    field: 'quality' | 'style' | 'background',
-    value: string | undefined,
-    allowed: readonly string[],
-  ) => {
-    if (value === undefined || allowed.includes(value)) return value;
-    warnings.push({ field, message: `${serving.slug} has no ${field} ${value}, so it was left out.` });
-    return undefined;
-  };
-  const model = serving.model;
-  return {
-    size: drawnSize(name, model, asked),
-    quality: keep('quality', quality, model.qualities) ?? model.qualities[0],
-    style: keep('style', settings.style, model.styles),
-    background: keep('background', settings.background, model.backgrounds),
-  };
-}
-
-function lookUp(
-  table: Readonly<Record<string, string>> | undefined,
-  name: string | undefined,
-): string | undefined {
-  return table !== undefined && name !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
-}
-
-function drawnSize(name: string, model: Model, asked: CatalogEntry): Size | 'auto' {
-  const size = parseSize(name);
-  if (size === undefined) return model.sizes.default;
-  if (isSizeAllowed(size, model.sizes)) return size;
-  const message = `${asked.slug} is served by ${model.slug}, which draws ${describeSizes(model.sizes)}`;
-  throw invalid([{ field: 'size', message }]);
-}
-
-/** `WxH` as a size; `undefined` for anything else. */
-export function parseSize(name: string): Size | undefined {
-  const match = /^([1-9]\d{0,4})x([1-9]\d{0,4})$/.exec(name);
-  return match === null ? undefined : { width: Number(match[1]), height: Number(match[2]) };
 }

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { Request } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 import { ImagesError } from '../errors.js';
 
 /** Bounds of a JSON body. */

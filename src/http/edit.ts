@@ -2,7 +2,7 @@
 import { decodeBase64 } from '../core/base64.js';
 import type { EncodedImage } from '../core/image.js';
 import type { CheckedInput, CheckInput } from '../core/picture.js';
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 import type { ErrorDetail } from '../errors.js';
 import type { Exchange } from './exchange.js';
 import { type Fields, imageRequest, unknownFields, withoutNulls } from './fields.js';

@@ -1,7 +1,7 @@
 /** From a validated body to the request the use case takes. */
 import type { ImageFormat, Metadata, Operation } from '../core/image.js';
 import type { ImageRequest, Warning } from '../core/request.js';
-import { parseSize } from '../core/rules.js';
+import { parseSize } from '../core/sizes.js';
 
 /** A body that passed its schema. */
 export type Fields = Readonly<Record<string, unknown>>;

@@ -1,7 +1,7 @@
 /** Where pictures are found: the base of our own URLs, and links to stored pictures. */
 import type { Request } from 'express';
 import type { StoredPicture } from '../core/picture.js';
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 import { type LinkSigner, linkExpiry } from '../media/link.js';
 
 /** A link and when it ends. */

@@ -1,10 +1,11 @@
 /** Model listings on both surfaces, made of the same data that validates requests. */
 import type { Catalog, CatalogEntry } from '../core/catalog.js';
 import { type ModelStatus, modelStatus } from '../core/lifecycle.js';
-import { formatUsd, isTokenPrice, sizeName } from '../core/prices.js';
+import { formatUsd, isTokenPrice } from '../core/prices.js';
 import type { Model, Price, PriceTable } from '../core/provider.js';
 import type { Routing } from '../core/routing.js';
-import { invalid } from '../core/rules.js';
+import { sizeName } from '../core/sizes.js';
+import { invalid } from '../core/validation.js';
 import { type Exchange, sendJson } from './exchange.js';
 import type { Handler } from './handle.js';
 import type { Intake } from './intake.js';

@@ -1,5 +1,5 @@
 /** Listings a page at a time: which page a query asks for, and how the next one is named. */
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 
 /** The page a client asks for. */
 export interface Page {

@@ -6,7 +6,7 @@ import type { Delivery } from '../core/delivery.js';
 import type { Emit } from '../core/events.js';
 import type { Images, Job, RequestEvent } from '../core/generate.js';
 import type { ImageRequest, Warning } from '../core/request.js';
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
@@ -100,10 +100,10 @@ export function picturesHandler(
 
   async function stream(work: Work): Promise<void> {
     const { res, requestId } = work.exchange;
-    const { job, created } = work;
+    const { job, created, warnings } = work;
     await run(work, { stored: false, bytes: true })((events) => {
       return streamAnswer(res, {
-        ...{ job, events, created, requestId, prefix: operation.eventPrefix },
+        ...{ job, events, created, requestId, warnings, prefix: operation.eventPrefix },
         onBudgets: (rooms) => setLimitHeaders(res, rooms),
         onError: (error) => emit(failedEvent(error, { requestId, level: 'warn' })),
       });

@@ -1,6 +1,6 @@
 /** The JSON Schemas of request bodies. They validate, and the OpenAPI document is made of them. */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { invalid } from '../core/rules.js';
+import { invalid } from '../core/validation.js';
 import type { ErrorDetail } from '../errors.js';
 
 /** A JSON Schema. `description` ends in what is expected, because error messages quote it. */

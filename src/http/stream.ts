@@ -1,13 +1,15 @@
 /** Streams of the OpenAI surface: the use case's events as server-sent events. */
 import { once } from 'node:events';
 import type { Response } from 'express';
+import { CLIENT_LEFT } from '../core/deadline.js';
 import type { DeliveredPicture } from '../core/delivery.js';
 import { type FinishedEvent, type Job, NO_TOKENS, type RequestEvent } from '../core/generate.js';
 import type { BucketRoom } from '../core/ledger.js';
-import { sizeName } from '../core/prices.js';
+import type { Warning } from '../core/request.js';
+import { sizeName } from '../core/sizes.js';
 import type { ImagesError } from '../errors.js';
 import { openaiErrorObject, toImagesError } from './errors.js';
-import { base64, errorEntries, openaiUsage } from './wire.js';
+import { base64, extras, openaiUsage } from './wire.js';
 
 /** What a stream takes. */
 export interface StreamOptions {
@@ -21,7 +23,9 @@ export interface StreamOptions {
   readonly created: number;
   /** The request's id. */
   readonly requestId: string;
-  /** Hears what the budgets have left, before headers go out. */
+  /** Warnings about the body, before those about the model. */
+  readonly warnings: readonly Warning[];
+  /** Hears what the budgets have left, while headers can still say it. */
   readonly onBudgets: (rooms: readonly BucketRoom[]) => void;
   /** Hears of an error that the stream itself had to tell, since its headers were out. */
   readonly onError: (error: ImagesError) => void;
@@ -29,6 +33,8 @@ export interface StreamOptions {
 
 const HEADERS_AFTER_MS = 10_000;
 const HEARTBEAT_MS = 15_000;
+// Whoever takes nothing of a frame for so long has left: it would keep its place among the requests in flight.
+const STALLED_MS = 120_000;
 
 /** Writes server-sent events with back-pressure. Headers go out with the first of them. */
 interface SseWriter {
@@ -46,11 +52,13 @@ function createWriter(res: Response): SseWriter {
     begun = true;
     res.statusCode = 200;
     res.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-    res.setHeader('Cache-Control', 'no-store');
-    // Proxies that buffer would turn a stream into one late answer.
+    // Middleware that compresses and proxies that buffer would turn a stream into one late answer.
+    res.setHeader('Cache-Control', 'no-store, no-transform');
     res.setHeader('X-Accel-Buffering', 'no');
     res.flushHeaders();
-    heartbeat = setInterval(() => res.write(':\n\n'), HEARTBEAT_MS);
+    heartbeat = setInterval(() => {
+      if (!res.writableNeedDrain) res.write(':\n\n');
+    }, HEARTBEAT_MS);
   };
   // A refusal that comes early keeps its HTTP status; a client that waits long enough hears that somebody is there.
   const late = setTimeout(begin, HEADERS_AFTER_MS);
@@ -63,12 +71,7 @@ function createWriter(res: Response): SseWriter {
       begin();
       if (res.destroyed) return;
       const flushed = res.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
-      if (flushed) return;
-      const gone = new AbortController();
-      const closed = () => gone.abort();
-      res.once('close', closed);
-      await once(res, 'drain', { signal: gone.signal }).catch(() => undefined);
-      res.off('close', closed);
+      if (!flushed) await taken(res);
     },
     end() {
       clearTimeout(late);
@@ -76,6 +79,17 @@ function createWriter(res: Response): SseWriter {
       if (begun && !res.destroyed) res.end();
     },
   };
+}
+
+/** Waits until the client has taken what was written, or has left. */
+async function taken(res: Response): Promise<void> {
+  const gone = new AbortController();
+  const closed = () => gone.abort();
+  const stalled = setTimeout(() => res.destroy(), STALLED_MS);
+  res.once('close', closed);
+  await once(res, 'drain', { signal: gone.signal }).catch(() => undefined);
+  res.off('close', closed);
+  clearTimeout(stalled);
 }
 
 /**
@@ -87,7 +101,8 @@ export async function streamAnswer(res: Response, options: StreamOptions): Promi
   try {
     await writeEvents(writer, options);
   } catch (thrown) {
-    if (!writer.begun) throw thrown;
+    // Nobody is there to be told, and it is no failure.
+    if (!writer.begun || thrown === CLIENT_LEFT) throw thrown;
     const error = toImagesError(thrown);
     options.onError(error);
     await writer.write('error', { error: openaiErrorObject(error, options.requestId) });
@@ -103,7 +118,8 @@ async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<v
   // after a completed picture would make client libraries throw the picture away.
   let held: object | undefined;
   for await (const event of events) {
-    if (event.type === 'budgets') options.onBudgets(event.rooms);
+    // A request that waited long for its turn has its headers out already.
+    if (event.type === 'budgets' && !writer.begun) options.onBudgets(event.rooms);
     if (event.type === 'preview') {
       await writer.write(`${prefix}.partial_image`, partialFrame(options, event));
     }
@@ -113,7 +129,7 @@ async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<v
       held = completedFrame(options, event);
     }
     if (event.type === 'finished' && held !== undefined) {
-      await writer.write(`${prefix}.completed`, lastFrame(held, event, failures));
+      await writer.write(`${prefix}.completed`, lastFrame(held, event, { options, failures }));
     }
   }
 }
@@ -154,16 +170,13 @@ function completedFrame(options: StreamOptions, event: RequestEvent & { readonly
   };
 }
 
-/** What is known only at the end goes with the last picture: the sums, and what did not arrive. */
-function lastFrame(
-  held: object,
-  finished: FinishedEvent,
-  failures: readonly (readonly [number, ImagesError])[],
-): object {
-  const missing = failures.toSorted(([a], [b]) => a - b);
-  return {
-    ...held,
-    usage: openaiUsage(finished.tokens),
-    ...(missing.length > 0 && { errors: errorEntries(missing) }),
-  };
+interface LastWords {
+  readonly options: StreamOptions;
+  readonly failures: (readonly [number, ImagesError])[];
+}
+
+/** What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings. */
+function lastFrame(held: object, { tokens }: FinishedEvent, { options, failures }: LastWords): object {
+  failures.sort(([a], [b]) => a - b);
+  return { ...held, usage: openaiUsage(tokens), ...extras({ job: options.job, failures }, options) };
 }

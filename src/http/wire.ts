@@ -2,8 +2,9 @@
 import type { DeliveredPicture } from '../core/delivery.js';
 import type { FinishedEvent, Job, RequestEvent, TokenTotals } from '../core/generate.js';
 import type { BucketRoom } from '../core/ledger.js';
-import { formatUsd, sizeName } from '../core/prices.js';
+import { formatUsd } from '../core/prices.js';
 import type { Warning } from '../core/request.js';
+import { sizeName } from '../core/sizes.js';
 import type { ImagesError } from '../errors.js';
 import type { Link } from './links.js';
 
@@ -57,7 +58,7 @@ export function base64(bytes: Uint8Array): string {
 }
 
 /** The pictures that are missing, and why. */
-export function errorEntries(failures: Outcome['failures']): readonly object[] {
+function errorEntries(failures: Outcome['failures']): readonly object[] {
   return failures.map(([index, { code, reason, message }]) => ({
     index,
     code,
@@ -66,11 +67,14 @@ export function errorEntries(failures: Outcome['failures']): readonly object[] {
   }));
 }
 
-/** Fields that stand only where they say something. */
-function extras(outcome: Outcome, { warnings }: AnswerOptions): object {
-  const all = [...warnings, ...outcome.job.plan.warnings];
+/** Fields that stand only where they say something: what is missing, and what was done other than asked. */
+export function extras(
+  { job, failures }: Pick<Outcome, 'job' | 'failures'>,
+  { warnings }: Pick<AnswerOptions, 'warnings'>,
+): object {
+  const all = [...warnings, ...job.plan.warnings];
   return {
-    ...(outcome.failures.length > 0 && { errors: errorEntries(outcome.failures) }),
+    ...(failures.length > 0 && { errors: errorEntries(failures) }),
     ...(all.length > 0 && { warnings: all }),
   };
 }
