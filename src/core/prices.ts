@@ -84,7 +84,8 @@ function multiply(unit: number | undefined, n: number): number | undefined {
 
 /** What reported tokens cost, or `undefined` when the report cannot be one: not numbers, negative, beyond counting. */
 export function tokenCost(price: TokenPrice, usage: TokenUsage | undefined): number | undefined {
-  if (usage === undefined) return undefined;
+  // Not every plugin is written in TypeScript, and a vendor's null must not undo the settlement.
+  if (typeof usage !== 'object' || usage === null) return undefined;
   const { textIn, imageIn, imageOut, textOut = imageOut } = price.tokens;
   const parts: readonly (readonly [unknown, number])[] = [
     [usage.textIn, textIn],
