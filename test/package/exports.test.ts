@@ -43,8 +43,8 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     types: ``,
   },
   './testing': {
-    values: `budgetChecks providerChecks storageChecks`,
-    types: `Check CheckLevel CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,
+    values: `apiChecks budgetChecks providerChecks storageChecks`,
+    types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,
   },
 };
 

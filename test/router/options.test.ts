@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryBudget } from '../src/budgets/memory.js';
-import { usd } from '../src/core/windows.js';
-import { ConfigError } from '../src/errors.js';
-import { anyone, bearerKeys, hashKey } from '../src/http/identify.js';
-import { type ImagesRouterOptions, resolveOptions } from '../src/options.js';
-import { placeholder } from '../src/providers/placeholder.js';
-import { createImagesRouter } from '../src/router.js';
-import { memoryStorage } from '../src/storage/memory.js';
+import { memoryBudget } from '../../src/budgets/memory.js';
+import { usd } from '../../src/core/windows.js';
+import { ConfigError } from '../../src/errors.js';
+import { anyone, bearerKeys, hashKey } from '../../src/http/identify.js';
+import { type ImagesRouterOptions, resolveOptions } from '../../src/options.js';
+import { placeholder } from '../../src/providers/placeholder.js';
+import { createImagesRouter } from '../../src/router.js';
+import { memoryStorage } from '../../src/storage/memory.js';
 
 const CALLER = { tenant: 'acme', models: 'all', budgets: 'unlimited' } as const;
 const SECRET = 'a secret that only tests know, 32+ bytes';
