@@ -145,7 +145,7 @@ export function createLedger(options: LedgerOptions): Ledger {
   async function askStore(
     buckets: readonly Bucket[],
     order: ReserveOrder,
-  ): Promise<ReserveResult | undefined> {
+  ): Promise<ReserveResult | 'skipped'> {
     const { amounts, requestId } = order;
     const id = randomUUID();
     const lines = buckets.map(({ key, budget, resetsAt }) => ({
@@ -162,7 +162,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       settlements.settleLater(releasing(id, requestId));
       if (options.onStoreFailure === 'deny') throw unavailable(cause);
       emit({ type: 'hold.skipped', level: 'error', requestId, cause });
-      return undefined;
+      return 'skipped';
     }
   }
 
@@ -182,8 +182,8 @@ export function createLedger(options: LedgerOptions): Ledger {
   async function reserve(order: ReserveOrder): Promise<ReserveOutcome> {
     const { caller, amounts, requestId } = order;
     const buckets = bucketsOf(caller, Date.now());
-    const result = buckets.length === 0 ? undefined : await askStore(buckets, order);
-    if (result === undefined) return { ok: true, reservation: UNMETERED, rooms: [] };
+    const result = buckets.length === 0 ? 'skipped' : await askStore(buckets, order);
+    if (result === 'skipped') return { ok: true, reservation: UNMETERED, rooms: [] };
     if (result.ok) {
       const limits = new Map(buckets.map(({ key, budget }) => [key, budget.limit]));
       const left = result.balances.map(({ key, spent, held }): [string, number] => {
