@@ -5,11 +5,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
-import { cp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { startClientServer } from '../clients/server.js';
 import { loadedPackages } from '../support/loaded-packages.js';
 import { ROOT } from '../support/source-imports.js';
 
@@ -34,8 +35,8 @@ after(async () => {
 });
 
 interface Project {
-  /** File in `consumers/`. */
-  readonly program: string;
+  /** Files of the test folder; the first one is the program. */
+  readonly files: readonly [string, ...string[]];
   /** What the project installs beside the package. */
   readonly packages: readonly string[];
 }
@@ -50,79 +51,76 @@ const COMPILER_OPTIONS = {
   resolveJsonModule: true,
   allowJs: true,
   checkJs: true,
+  rootDir: '.',
   outDir: 'built',
 };
 
-/** Makes an empty project, installs the tarball and compiles the program. Answers the project's folder. */
-async function createProject({ program, packages }: Project): Promise<string> {
+const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
+const INSTALL = ['install', '--no-audit', '--no-fund', '--prefer-offline'];
+
+/** Makes an empty project, installs the tarball and compiles the files. Answers the project's folder. */
+async function createProject({ files, packages }: Project): Promise<string> {
   const project = mkdtempSync(join(folder, 'project-'));
-  await writeFile(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
-  await writeFile(
-    join(project, 'tsconfig.json'),
-    JSON.stringify({ compilerOptions: COMPILER_OPTIONS, files: [program] }),
-  );
-  await cp(join(ROOT, 'test/package/consumers', program), join(project, program));
-  await run(
-    'npm',
-    ['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, '@types/node@20', ...packages],
-    {
-      cwd: project,
-    },
-  );
-  await run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '--project', project]).catch(
-    ({ stdout }: { stdout: string }) => assert.fail(stdout),
-  );
+  const write = (name: string, json: object) => writeFile(join(project, name), JSON.stringify(json));
+  await write('package.json', { private: true, type: 'module' });
+  await write('tsconfig.json', { compilerOptions: COMPILER_OPTIONS, files });
+  for (const file of files) {
+    await mkdir(dirname(join(project, file)), { recursive: true });
+    await cp(join(ROOT, 'test', file), join(project, file));
+  }
+  await run('npm', [...INSTALL, tarball, '@types/node@20', ...packages], { cwd: project });
+  await run(process.execPath, [TSC, '--project', project]).catch(({ stdout }) => assert.fail(stdout));
   return project;
 }
 
-async function runProgram(project: string, program: string, node: string = process.execPath): Promise<void> {
-  await run(node, [join(project, 'built', program.replace(/ts$/, 'js'))], { cwd: project, timeout: 60_000 });
+/** Makes a project and runs its program; it fails by an exit code other than 0. */
+async function runProject(project: Project): Promise<void> {
+  const cwd = await createProject(project);
+  await run(process.execPath, [built(project)], { cwd, timeout: 60_000 });
 }
 
+function built({ files: [program] }: Project): string {
+  return join('built', program.replace(/ts$/, 'js'));
+}
+
+const CONTENTS =
+  /^(dist\/.+\.(js|d\.ts)(\.map)?|src\/.+\.(ts|md)|(README|CHANGELOG)\.md|LICENSE|package\.json)$/;
+
 test('the tarball holds the build, its sources and the documents, and nothing else', () => {
-  const strangers = packedFiles.filter(
-    (file) =>
-      !/^(dist\/.+\.(js|d\.ts)(\.map)?|src\/.+\.(ts|md)|README\.md|CHANGELOG\.md|LICENSE|package\.json)$/.test(
-        file,
-      ),
+  assert.deepEqual(
+    packedFiles.filter((file) => !CONTENTS.test(file)),
+    [],
   );
-  assert.deepEqual(strangers, []);
-  for (const file of [
-    'dist/index.js',
-    'dist/index.d.ts',
-    'src/index.ts',
-    'README.md',
-    'LICENSE',
-    'CHANGELOG.md',
-  ]) {
-    assert.ok(packedFiles.includes(file), file);
-  }
+  const needed = ['dist/index.js', 'dist/index.d.ts', 'src/index.ts', 'README.md', 'LICENSE', 'CHANGELOG.md'];
+  assert.deepEqual(
+    needed.filter((file) => !packedFiles.includes(file)),
+    [],
+  );
 });
 
-test('an app of ES modules and TypeScript uses it', async () => {
-  const program = 'esm.ts';
-  const project = await createProject({ program, packages: ['express@5', '@types/express@5'] });
-  await runProgram(project, program);
-});
+test('an app of ES modules and TypeScript uses it', () =>
+  runProject({ files: ['package/consumers/esm.ts'], packages: ['express@5', '@types/express@5'] }));
 
-test('an app of CommonJS requires it', async () => {
-  const program = 'commonjs.cjs';
-  const project = await createProject({ program, packages: ['express@5', '@types/express@5'] });
-  await runProgram(project, program);
-});
+test('an app of CommonJS requires it', () =>
+  runProject({ files: ['package/consumers/commonjs.cjs'], packages: ['express@5', '@types/express@5'] }));
 
-test('an app whose Express is 4 uses it', async () => {
-  const program = 'express4.ts';
-  const project = await createProject({ program, packages: ['express@4', '@types/express@4'] });
-  await runProgram(project, program);
-});
+test('an app whose Express is 4 uses it', () =>
+  runProject({ files: ['package/consumers/express4.ts'], packages: ['express@4', '@types/express@4'] }));
 
 test('the openai SDK 7 on a newer Node is its client and its way to the vendor', async () => {
-  const program = 'openai7.ts';
-  const packages = ['express@5', '@types/express@5', 'openai@7', `${NEWER_NODE}@24`];
-  const project = await createProject({ program, packages });
-  await runProgram(project, program, join(project, 'node_modules', NEWER_NODE, 'bin/node'));
-  const loaded = await loadedPackages({ program: "await import('express-images-router');", cwd: project });
+  const project: Project = {
+    files: ['package/consumers/openai7.ts', 'clients/openai-program.ts'],
+    packages: ['express@5', '@types/express@5', 'openai@7', `${NEWER_NODE}@24`],
+  };
+  const cwd = await createProject(project);
+  const server = await startClientServer();
+  try {
+    const node = join(cwd, 'node_modules', NEWER_NODE, 'bin/node');
+    await run(node, [built(project), server.url], { cwd, timeout: 60_000 });
+  } finally {
+    await server.close();
+  }
+  const loaded = await loadedPackages({ program: "await import('express-images-router');", cwd });
   assert.ok(loaded.includes('express-images-router'));
   assert.ok(!loaded.includes('openai'), 'the root leaves the installed SDK alone');
 });

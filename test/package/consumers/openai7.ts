@@ -1,6 +1,6 @@
 /**
- * The newest `openai` SDK on both sides of the router: as the client, and as the provider's way to its vendor. The
- * vendor is a second router that draws placeholders under the name of OpenAI's model.
+ * The newest `openai` SDK on both sides of the router: as a client of the server whose URL is given, and as the
+ * packed provider's way to its vendor. That vendor is a second router, which draws placeholders for OpenAI's model.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -21,8 +21,13 @@ import { placeholder } from 'express-images-router/providers/placeholder';
 import { memoryStorage } from 'express-images-router/storage/memory';
 import OpenAI from 'openai';
 import { VERSION } from 'openai/version';
+import { openaiProgram } from '../../clients/openai-program.js';
 
 assert.match(VERSION, /^7\./);
+assert.match(process.version, /^v24\./);
+
+const url = process.argv[2] ?? '';
+for (const { run } of openaiProgram) await run({ OpenAI, url });
 
 interface Host {
   readonly images: ImagesRouter;
