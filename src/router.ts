@@ -1,5 +1,5 @@
 /** The router: the only place that wires parts together. */
-import { type RequestHandler, Router } from 'express';
+import { Router } from 'express';
 import { createCatalog } from './core/catalog.js';
 import { createDeadlines } from './core/deadline.js';
 import type { Emit, ImagesEvent } from './core/events.js';
@@ -10,6 +10,7 @@ import { createRouting } from './core/routing.js';
 import type { SweepResult } from './core/storage.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
+import { budgetsHandler } from './http/budgets.js';
 import { editReader } from './http/edit.js';
 import type { Surface } from './http/errors.js';
 import { sendJson } from './http/exchange.js';
@@ -27,7 +28,9 @@ import {
 import { nativeDialect } from './http/native.js';
 import { openaiDialect } from './http/openai.js';
 import { createOpenApi, type OpenApiDocument } from './http/openapi.js';
-import { picturesHandler } from './http/pictures.js';
+import { type OperationReader, picturesHandler } from './http/pictures.js';
+import { quoteHandler } from './http/quote.js';
+import { signHandler } from './http/sign.js';
 import { createLinkSigner } from './media/link.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
 import { createPictureStore } from './media/picture-store.js';
@@ -113,50 +116,33 @@ function createParts(config: Config) {
 
 type Parts = ReturnType<typeof createParts>;
 
-// No middleware for the whole router: mounted at the root it would touch the host's own routes.
-function addRoutes(
-  router: Router,
-  { config, parts, openapi }: { config: Config; parts: Parts; openapi: object },
-) {
-  const { emit, signer } = parts;
-  const { storage, trustRequestId } = config;
-  const endpoint = (surface: Surface, methods: Methods): RequestHandler =>
-    handle({ surface, trustRequestId, emit }, methods);
-  const generate = generateReader(parts.intake);
-  const edit = editReader({
-    intake: parts.intake,
-    editBytes: config.limits.editBytes,
-    checkInput: createInputChecker({ maxPixels: config.limits.inputPixels }),
-  });
+type Route = readonly [path: string | RegExp, surface: Surface, methods: Methods];
 
-  router.all(
-    '/v1/inference/images/generate',
-    endpoint('native', { POST: picturesHandler(parts, nativeDialect, generate) }),
-  );
-  router.all(
-    '/oai/v1/images/generations',
-    endpoint('openai', { POST: picturesHandler(parts, openaiDialect, generate) }),
-  );
-  router.all(
-    '/v1/inference/images/edit',
-    endpoint('native', { POST: picturesHandler(parts, nativeDialect, edit) }),
-  );
-  router.all(
-    '/oai/v1/images/edits',
-    endpoint('openai', { POST: picturesHandler(parts, openaiDialect, edit) }),
-  );
-  router.all('/v1/models', endpoint('native', { GET: nativeModelsHandler(parts) }));
-  router.all(/^\/v1\/models\/.+/, endpoint('native', { GET: nativeModelHandler(parts) }));
-  router.all('/oai/v1/models', endpoint('openai', { GET: openaiModelsHandler(parts) }));
-  router.all(/^\/oai\/v1\/models\/.+/, endpoint('openai', { GET: openaiModelHandler(parts) }));
-  router.all(
-    /^\/v1\/media\/[^/]+$/,
-    endpoint('native', { GET: mediaHandler({ signer, storage, storageMs: config.limits.storageMs, emit }) }),
-  );
-  router.all(
-    '/v1/images/openapi.json',
-    endpoint('native', { GET: ({ res }) => sendJson(res, 200, openapi) }),
-  );
+function routesOf(config: Config, parts: Parts, openapi: object): readonly Route[] {
+  const { intake } = parts;
+  const { storage, media } = config;
+  const { storageMs, editBytes, inputPixels } = config.limits;
+  const checkInput = createInputChecker({ maxPixels: inputPixels });
+  const generate = generateReader(intake);
+  const edit = editReader({ intake, editBytes, checkInput });
+  const native = (reader: OperationReader) => ({ POST: picturesHandler(parts, nativeDialect, reader) });
+  const openai = (reader: OperationReader) => ({ POST: picturesHandler(parts, openaiDialect, reader) });
+  const stored = { ...parts, storage, storageMs, maxTtlSeconds: media.maxTtlSeconds };
+  return [
+    ['/v1/inference/images/generate', 'native', native(generate)],
+    ['/v1/inference/images/edit', 'native', native(edit)],
+    ['/v1/inference/images/quote', 'native', { POST: quoteHandler(parts, generate) }],
+    ['/oai/v1/images/generations', 'openai', openai(generate)],
+    ['/oai/v1/images/edits', 'openai', openai(edit)],
+    ['/v1/models', 'native', { GET: nativeModelsHandler(parts) }],
+    [/^\/v1\/models\/.+/, 'native', { GET: nativeModelHandler(parts) }],
+    ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
+    [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
+    ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
+    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler(stored) }],
+    ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
+    ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],
+  ];
 }
 
 function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls, 'openapi'> {
@@ -205,8 +191,13 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
 export function createImagesRouter(options: ImagesRouterOptions): ImagesRouter {
   const config = resolveOptions(options);
   const parts = createParts(config);
-  const openapi = createOpenApi(config.media.publicUrl);
+  const openapi = createOpenApi(config.media);
   const router = Router({ caseSensitive: true });
-  addRoutes(router, { config, parts, openapi });
+  const { emit } = parts;
+  const { trustRequestId } = config;
+  // No middleware for the whole router: mounted at the root it would touch the host's own routes.
+  for (const [path, surface, methods] of routesOf(config, parts, openapi)) {
+    router.all(path, handle({ surface, trustRequestId, emit }, methods));
+  }
   return Object.assign(router, createControls(config, parts), { openapi });
 }

@@ -99,6 +99,8 @@ export interface Job {
   readonly plan: Plan;
   /** The most it can cost. */
   readonly ceiling: Amounts;
+  /** What it costs when the first backend draws: its price, or its ceiling where tokens decide. */
+  readonly expectedMicroUsd: number;
   /**
    * Draws. Throws the first failure when no picture could be delivered, and `signal.reason` when the request was
    * cut off. However it ends, what was spent is booked.
@@ -137,6 +139,10 @@ function splitCalls(n: number, { settings }: Plan, backends: readonly Backend[])
     shares.push({ offset, priced, microUsd: Math.max(...ceilings.map((amount) => amount ?? 0)) });
   }
   return shares;
+}
+
+function firstCeiling([first]: readonly Backend[], priced: PricedCall): number {
+  return (first === undefined ? undefined : ceiling(first.price, priced)) ?? 0;
 }
 
 function unpriced(): ImagesError {
@@ -232,6 +238,7 @@ export function createImages(options: ImagesOptions): Images {
     }
     const shares = splitCalls(request.n, plan, backends);
     const amounts: Amounts = { microUsd: sum(shares.map(({ microUsd }) => microUsd)), images: request.n };
+    const expectedMicroUsd = sum(shares.map(({ priced }) => firstCeiling(backends, priced)));
     const { tenant } = caller;
 
     async function* run(context: RunContext): AsyncGenerator<RequestEvent, void> {
@@ -269,7 +276,7 @@ export function createImages(options: ImagesOptions): Images {
       }
     }
 
-    return { target, plan, ceiling: amounts, run };
+    return { target, plan, ceiling: amounts, expectedMicroUsd, run };
   }
 
   return { prepare };

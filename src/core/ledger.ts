@@ -29,6 +29,18 @@ export interface Bucket {
   readonly resetsAt: number | null;
 }
 
+/** What one of a caller's buckets has. */
+export interface BucketBalance {
+  /** Which one. */
+  readonly bucket: Bucket;
+  /** Booked, in the budget's unit. */
+  readonly spent: number;
+  /** Held for requests under way. */
+  readonly held: number;
+  /** What is left, at least 0. */
+  readonly left: number;
+}
+
 /** What is left in one of a caller's buckets. */
 export interface BucketRoom {
   /** Which one. */
@@ -78,8 +90,8 @@ export interface LedgerOptions {
 
 /** The router's side of the budget store. */
 export interface Ledger {
-  /** A caller's buckets at an instant. */
-  buckets(caller: Caller, at: number): readonly Bucket[];
+  /** What a caller's buckets have now, in the order of its budgets. Throws `BUDGET_UNAVAILABLE`. */
+  read(caller: Caller): Promise<readonly BucketBalance[]>;
   /** Holds amounts on all of a caller's budgets, or on none. Throws `BUDGET_UNAVAILABLE`. */
   reserve(order: ReserveOrder): Promise<ReserveOutcome>;
   /** Waits for settlements that go on in the background, until `signal` aborts. */
@@ -200,12 +212,26 @@ export function createLedger(options: LedgerOptions): Ledger {
     return { ok: false, error: refusal(rooms, amounts), rooms };
   }
 
-  return { buckets: bucketsOf, reserve, drain: settlements.drain };
+  async function read(caller: Caller): Promise<readonly BucketBalance[]> {
+    const buckets = bucketsOf(caller, Date.now());
+    if (buckets.length === 0) return [];
+    try {
+      const balances = await answered(store.read(buckets.map(({ key }) => key)), timeoutMs);
+      return buckets.map((bucket, place) => {
+        const { spent = 0, held = 0 } = balances[place] ?? {};
+        return { bucket, spent, held, left: Math.max(0, bucket.budget.limit - spent - held) };
+      });
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
+  return { read, reserve, drain: settlements.drain };
 }
 
 const UNMETERED: Reservation = { commit: async () => undefined, release: async () => undefined };
 
 function unavailable(cause: unknown): ImagesError {
-  const message = 'The budget cannot be checked at the moment, so nothing was drawn. Try again shortly.';
+  const message = 'The budget cannot be checked at the moment. Try again shortly.';
   return new ImagesError('BUDGET_UNAVAILABLE', message, { retryAfter: 5, cause });
 }

@@ -58,7 +58,11 @@ export function translate(
   const adapted = differences(settings, translated);
   const warnings = adapted
     .filter(({ to }) => to === null)
-    .map(({ field }) => ({ field, message: `${serving.slug} has no such ${field}, so it was left out.` }));
+    .map(({ field, from }) => {
+      // A negative prompt is the client's text; names of styles and qualities are the model's own.
+      const what = field === 'negative_prompt' ? field : `${field} ${from}`;
+      return { field, message: `${serving.slug} has no ${what}, so it was left out.` };
+    });
   const served = { field: 'model', message: `${asked.slug} is served by ${serving.slug}.` };
   return { settings: translated, adapted, warnings: [served, ...warnings] };
 }

@@ -16,8 +16,8 @@ export interface Link {
 export interface Links {
   /** The base of our URLs for one request, without a slash at its end. Throws `VALIDATION_ERROR` for a `Host` that is none. */
   base(req: Request): string;
-  /** A link to a stored picture. */
-  to(picture: StoredPicture, base: string): Link;
+  /** A link to a stored picture that lives `ttlSeconds`, the usual time unless said. */
+  to(picture: StoredPicture, base: string, ttlSeconds?: number): Link;
 }
 
 /** What links are made of. */
@@ -48,11 +48,12 @@ function requestBase(req: Request): string {
 }
 
 /** Makes the maker of links. */
-export function createLinks({ signer, ttlSeconds, publicUrl }: LinksOptions): Links {
+export function createLinks(options: LinksOptions): Links {
+  const { signer, publicUrl } = options;
   const fixed = publicUrl?.replace(/\/+$/, '');
   return {
     base: (req) => fixed ?? requestBase(req),
-    to({ file, expiresAt: pictureExpiresAt }, base) {
+    to({ file, expiresAt: pictureExpiresAt }, base, ttlSeconds = options.ttlSeconds) {
       const expiresAt = linkExpiry({ nowMs: Date.now(), ttlSeconds, pictureExpiresAtMs: pictureExpiresAt });
       const token = signer.sign(file, expiresAt);
       return { url: `${base}/v1/media/${file}?token=${token}`, expiresAt: Math.floor(expiresAt / 1000) };

@@ -1,5 +1,6 @@
 /** The OpenAPI 3.1 document of the router, made of the schemas that validate. */
 import { editSchema, generateSchema } from './schema.js';
+import { signSchema } from './sign.js';
 
 /** An OpenAPI document: plain JSON. */
 export type OpenApiDocument = Readonly<Record<string, unknown>>;
@@ -19,88 +20,113 @@ interface Operation {
 
 const JSON_ANSWER = 'application/json';
 
-const OPERATIONS: readonly Operation[] = [
-  {
-    id: 'generateImages',
-    summary: 'Draw pictures from words.',
-    path: '/v1/inference/images/generate',
-    method: 'post',
-    body: generateSchema,
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'openaiGenerateImages',
-    summary: 'The same for OpenAI clients.',
-    path: '/oai/v1/images/generations',
-    method: 'post',
-    body: generateSchema,
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'editImages',
-    summary: 'Change pictures; also as a form whose image, image[] and mask are files.',
-    path: '/v1/inference/images/edit',
-    method: 'post',
-    body: editSchema,
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'openaiEditImages',
-    summary: 'The same for OpenAI clients.',
-    path: '/oai/v1/images/edits',
-    method: 'post',
-    body: editSchema,
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'listModels',
-    summary: 'The models the caller may use.',
-    path: '/v1/models',
-    method: 'get',
-    parameters: { modality: 'query', status: 'query', limit: 'query', cursor: 'query' },
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'getModel',
-    summary: 'One model.',
-    path: '/v1/models/{slug}',
-    method: 'get',
-    parameters: { slug: 'path' },
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'openaiListModels',
-    summary: 'The models the caller may use, for OpenAI clients.',
-    path: '/oai/v1/models',
-    method: 'get',
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'openaiGetModel',
-    summary: 'One model, for OpenAI clients.',
-    path: '/oai/v1/models/{slug}',
-    method: 'get',
-    parameters: { slug: 'path' },
-    answer: JSON_ANSWER,
-  },
-  {
-    id: 'getMedia',
-    summary: 'A stored picture.',
-    path: '/v1/media/{file}',
-    method: 'get',
-    parameters: { file: 'path', token: 'query', download: 'query' },
-    answer: 'image/*',
-    open: true,
-  },
-  {
-    id: 'getOpenApi',
-    summary: 'This document.',
-    path: '/v1/images/openapi.json',
-    method: 'get',
-    answer: JSON_ANSWER,
-    open: true,
-  },
-];
+function operations(maxTtlSeconds: number): readonly Operation[] {
+  return [
+    {
+      id: 'generateImages',
+      summary: 'Draw pictures from words.',
+      path: '/v1/inference/images/generate',
+      method: 'post',
+      body: generateSchema,
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'openaiGenerateImages',
+      summary: 'The same for OpenAI clients.',
+      path: '/oai/v1/images/generations',
+      method: 'post',
+      body: generateSchema,
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'editImages',
+      summary: 'Change pictures; also as a form whose image, image[] and mask are files.',
+      path: '/v1/inference/images/edit',
+      method: 'post',
+      body: editSchema,
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'openaiEditImages',
+      summary: 'The same for OpenAI clients.',
+      path: '/oai/v1/images/edits',
+      method: 'post',
+      body: editSchema,
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'quoteImages',
+      summary: 'What a generate body would resolve to and cost; nothing is spent.',
+      path: '/v1/inference/images/quote',
+      method: 'post',
+      body: generateSchema,
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'listBudgets',
+      summary: 'What the budgets that bind the caller have left.',
+      path: '/v1/accounting/budgets',
+      method: 'get',
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'signMedia',
+      summary: 'Fresh links to stored pictures.',
+      path: '/v1/media/sign',
+      method: 'post',
+      body: signSchema(maxTtlSeconds),
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'listModels',
+      summary: 'The models the caller may use.',
+      path: '/v1/models',
+      method: 'get',
+      parameters: { modality: 'query', status: 'query', limit: 'query', cursor: 'query' },
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'getModel',
+      summary: 'One model.',
+      path: '/v1/models/{slug}',
+      method: 'get',
+      parameters: { slug: 'path' },
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'openaiListModels',
+      summary: 'The models the caller may use, for OpenAI clients.',
+      path: '/oai/v1/models',
+      method: 'get',
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'openaiGetModel',
+      summary: 'One model, for OpenAI clients.',
+      path: '/oai/v1/models/{slug}',
+      method: 'get',
+      parameters: { slug: 'path' },
+      answer: JSON_ANSWER,
+    },
+    {
+      id: 'getMedia',
+      summary: 'A stored picture.',
+      path: '/v1/media/{file}',
+      method: 'get',
+      parameters: { file: 'path', token: 'query', download: 'query' },
+      answer: 'image/*',
+      open: true,
+    },
+    {
+      id: 'getOpenApi',
+      summary: 'This document.',
+      path: '/v1/images/openapi.json',
+      method: 'get',
+      answer: JSON_ANSWER,
+      open: true,
+    },
+  ];
+}
 
 function operationObject(operation: Operation): object {
   const { id, summary, body, parameters = {}, answer, open } = operation;
@@ -124,16 +150,24 @@ function operationObject(operation: Operation): object {
   };
 }
 
-/** The document, for a router whose URLs begin with `server`. */
-export function createOpenApi(server: string | undefined): OpenApiDocument {
+/** What the document depends on. */
+export interface OpenApiOptions {
+  /** Where the router's URLs begin, where that is known. */
+  readonly publicUrl: string | undefined;
+  /** How long a link may live at most, in seconds. */
+  readonly maxTtlSeconds: number;
+}
+
+/** Makes the document. */
+export function createOpenApi({ publicUrl, maxTtlSeconds }: OpenApiOptions): OpenApiDocument {
   const paths: Record<string, Record<string, object>> = {};
-  for (const operation of OPERATIONS) {
+  for (const operation of operations(maxTtlSeconds)) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
   }
   return {
     openapi: '3.1.0',
     info: { title: 'Images API', version: '1' },
-    ...(server !== undefined && { servers: [{ url: server }] }),
+    ...(publicUrl !== undefined && { servers: [{ url: publicUrl }] }),
     security: [{ bearer: [] }],
     components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
     paths,

@@ -94,3 +94,8 @@ function isCalendarDay(day: string): boolean {
   const instant = Date.parse(date);
   return !Number.isNaN(instant) && new Date(instant).toISOString().startsWith(date);
 }
+
+/** True for a media type a picture of ours can have. */
+export function isPictureType(contentType: string): contentType is ImageContentType {
+  return Object.hasOwn(EXTENSIONS, contentType);
+}

@@ -157,12 +157,14 @@ export async function balancesOf(
   store: BudgetStore,
   caller: Caller,
 ): Promise<Readonly<Record<string, Omit<Balance, 'key'>>>> {
-  const options = { calendar: createCalendar(), leaseMs: 1, timeoutMs: 1, onStoreFailure: 'deny' } as const;
-  const buckets = createLedger({ store, ...options, emit: () => undefined }).buckets(caller, Date.now());
-  const balances = await store.read(buckets.map(({ key }) => key));
-  return Object.fromEntries(
-    balances.map(({ spent, held }, place) => [buckets[place]?.budget.name, { spent, held }]),
-  );
+  const options = {
+    calendar: createCalendar(),
+    leaseMs: 1,
+    timeoutMs: 5000,
+    onStoreFailure: 'deny',
+  } as const;
+  const balances = await createLedger({ store, ...options, emit: () => undefined }).read(caller);
+  return Object.fromEntries(balances.map(({ bucket, spent, held }) => [bucket.budget.name, { spent, held }]));
 }
 
 /** Waits until something holds, looking often; throws after ten seconds. */
