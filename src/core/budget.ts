@@ -113,8 +113,13 @@ export type ReserveResult =
   | {
       /** Not granted; nothing is held. */
       readonly ok: false;
-      /** Every line that did not fit, and what was left there (≥ 0). */
-      readonly refused: readonly { readonly key: string; readonly left: number }[];
+      /** Every line that did not fit. */
+      readonly refused: readonly {
+        /** Its bucket. */
+        readonly key: string;
+        /** What was left there, 0 or more. */
+        readonly left: number;
+      }[];
     }
   | {
       /** Not granted; another hold has this `once` key. */

@@ -31,7 +31,10 @@ declare const microUsd: unique symbol;
  * Money: a whole number of millionths of a US dollar, made by `usd()`. The brand keeps plain numbers, whose unit
  * nobody can know, out of prices and budgets.
  */
-export type MicroUsd = number & { readonly [microUsd]: true };
+export type MicroUsd = number & {
+  /** There at compile time only. */
+  readonly [microUsd]: true;
+};
 
 /** Labels and steering values a client may send along: flat, at most 16 keys. */
 export type Metadata = Readonly<Record<string, string | number | boolean>>;

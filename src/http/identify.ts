@@ -48,7 +48,7 @@ export function anyone(caller: Caller): Identify {
 }
 
 /** Throws `ConfigError` at `path` unless the value is a whole {@link Caller}. */
-export function checkCaller(value: unknown, path: string): asserts value is Caller {
+function checkCaller(value: unknown, path: string): asserts value is Caller {
   if (typeof value !== 'object' || value === null) throw new ConfigError(path, 'expected a caller');
   const { tenant, user, role, models, budgets } = value as Partial<Record<keyof Caller, unknown>>;
   const isName = (name: unknown) => typeof name === 'string' && name.length >= 1 && name.length <= 256;
