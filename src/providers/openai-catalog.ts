@@ -3,17 +3,17 @@ import type { Lifecycle, Model } from '../core/provider.js';
 import { ConfigError } from '../errors.js';
 import { OPENAI_MODELS, type OpenAIModel } from './openai-models.js';
 
-/** What an addition may say differently than the model it is like. */
-type Differences = Omit<Model, 'slug' | 'upstreamId'>;
-
 /**
  * A model the table does not have: one it is `like`, whose request fields it takes; the vendor's own `id` of it,
  * which with `openai/` in front is also the slug, in lower case; and whatever differs. It has no end of life unless
  * that is said, and an `id` of the table replaces its row.
  */
-export type ModelAddition = { readonly like: string; readonly id: string } & {
-  readonly [Field in keyof Differences]?: Differences[Field] | undefined;
-};
+export type ModelAddition = {
+  /** The vendor's id of the model it is like. */
+  readonly like: string;
+  /** The vendor's id of the new one. */
+  readonly id: string;
+} & { readonly [Field in Exclude<keyof Model, 'slug' | 'upstreamId'>]?: Model[Field] | undefined };
 
 /** What decides on the models. */
 export interface CatalogOptions {
