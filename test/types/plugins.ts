@@ -16,8 +16,10 @@ import { openai } from 'express-images-router/providers/openai';
 import { filesystem } from 'express-images-router/storage/filesystem';
 import { memoryStorage } from 'express-images-router/storage/memory';
 import {
+  apiChecks,
   budgetChecks,
   type Check,
+  type CreateApi,
   type CreateBudget,
   type CreateProvider,
   type CreateStorage,
@@ -61,10 +63,11 @@ export function costOf(event: ImagesEvent): string | number {
 }
 
 export const kits: {
+  readonly deployments: readonly Check<CreateApi>[];
   readonly providers: readonly Check<CreateProvider>[];
   readonly storages: readonly Check<CreateStorage>[];
   readonly budgets: readonly Check<CreateBudget>[];
-} = { providers: providerChecks, storages: storageChecks, budgets: budgetChecks };
+} = { deployments: apiChecks, providers: providerChecks, storages: storageChecks, budgets: budgetChecks };
 
 storageChecks.map((check) => check.run(() => memoryStorage()));
 // @ts-expect-error a kit takes what it is a kit of
