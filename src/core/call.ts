@@ -15,7 +15,7 @@ import {
 import type { Emit } from './events.js';
 import { abortable } from './iterate.js';
 import type { FinishedPicture } from './picture.js';
-import type { PricedCall } from './prices.js';
+import { ceiling, type PricedCall } from './prices.js';
 import type { EndEvent, GenerateCall, GenerateEvent, TokenUsage } from './provider.js';
 import { mayFailOver, type Routing } from './routing.js';
 import { type Booking, type CallOutcome, settle } from './spend.js';
@@ -51,8 +51,6 @@ export interface CallOrder extends DeliveryOrder {
   readonly offset: number;
   /** What it asks, as prices see it. */
   readonly priced: PricedCall;
-  /** Its part of the hold, in micro-dollars: the dearest backend's ceiling. */
-  readonly share: number;
 }
 
 /** How a call stands, kept up to date while it runs: settlement reads it however the call ends. */
@@ -199,6 +197,7 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
   } catch (error) {
     // A picture's failure is its own: the others of the call go on.
     if (isImagesError(error) && !order.deadline.signal.aborted) return fail(record, index, error);
+    answered.delete(event.index);
     throw error;
   }
 }
@@ -268,10 +267,11 @@ function unfinished(): ProviderError {
 
 /** Settles an attempt and tells the host about it. Attempts before it were not billed. */
 function close({ order, record, backend, tools }: Attempt, latencyMs: number): void {
-  const { priced, share, requestId } = order;
+  const { priced, requestId } = order;
   const { emit, unknownCost } = tools;
   const { outcome, arrived } = record;
-  if (outcome.type === 'unsent') return;
+  // The ceiling of the one that was called: dearer ones only had to be held for.
+  const share = ceiling(backend.price, priced) ?? 0;
   record.booking = settle({
     ...{ call: priced, price: backend.price, hostPriced: backend.hostPriced, share, unknownCost },
     ...{ delivered: arrived, outcome },

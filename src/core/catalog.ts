@@ -151,20 +151,23 @@ function checkPriced(model: Model, price: Price): void {
 function ordered(backends: readonly Backend[], settings: ModelSettings, path: string): readonly Backend[] {
   const named = settings.backends ?? [];
   const places = new Map(named.map((backend, place) => [backend.provider, { ...backend, place }]));
-  named.forEach(({ provider, weight = 1 }, place) => {
+  named.forEach(({ provider, priority = 0, weight = 1 }, place) => {
     if (!backends.some((backend) => backend.provider.name === provider)) {
       throw new ConfigError(
         `${path}.backends[${place}].provider`,
         `no provider ${provider} offers this model`,
       );
     }
+    if (!Number.isFinite(priority))
+      throw new ConfigError(`${path}.backends[${place}].priority`, 'expected a number');
     if (!(weight > 0))
       throw new ConfigError(`${path}.backends[${place}].weight`, 'expected a number above 0');
   });
+  const last = Math.max(0, ...named.map(({ priority }, place) => priority ?? place)) + 1;
   return backends
     .map((backend): Backend => {
       const found = places.get(backend.provider.name);
-      if (found === undefined) return { ...backend, priority: named.length + backend.priority };
+      if (found === undefined) return { ...backend, priority: last + backend.priority };
       return { ...backend, priority: found.priority ?? found.place, weight: found.weight ?? 1 };
     })
     .sort((a, b) => a.priority - b.priority);

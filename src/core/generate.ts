@@ -252,8 +252,8 @@ export function createImages(options: ImagesOptions): Images {
           throw reserved.error;
         }
         const records = shares.map(newCallRecord);
-        const sources = shares.map(({ offset, priced, microUsd }, place) => {
-          const order: CallOrder = { backends, offset, priced, share: microUsd, plan, tenant, ...context };
+        const sources = shares.map(({ offset, priced }, place) => {
+          const order: CallOrder = { backends, offset, priced, plan, tenant, ...context };
           return () => runCall(order, records[place] ?? newCallRecord(), options);
         });
         try {

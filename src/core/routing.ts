@@ -7,10 +7,11 @@ import {
   CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
-  handleAll,
+  handleWhen,
 } from 'cockatiel';
 import { isProviderError, type ProviderErrorKind } from '../errors.js';
 import type { Backend } from './catalog.js';
+import { CLIENT_LEFT } from './deadline.js';
 
 /** How a model's backends are. */
 export type Health = 'healthy' | 'degraded' | 'unhealthy';
@@ -39,14 +40,8 @@ export interface Routing {
 const FAILURES = 5;
 const BROKEN_MS = 10_000;
 
-/** Failures that say something about the backend rather than about the request. */
-const UNWELL: ReadonlySet<ProviderErrorKind> = new Set([
-  'unavailable',
-  'timeout',
-  'account',
-  'rate_limited',
-  'shape',
-]);
+/** Failures that say something about the request: whoever refuses one is well. */
+const REFUSALS: ReadonlySet<ProviderErrorKind> = new Set(['content_filtered', 'rejected']);
 
 /** Failures another backend may not have. A refusal on grounds of content is not one to shop around with. */
 const MOVABLE: ReadonlySet<ProviderErrorKind> = new Set([
@@ -61,16 +56,24 @@ export function mayFailOver(error: unknown): boolean {
   return isProviderError(error) && error.billed === 'no' && MOVABLE.has(error.kind);
 }
 
+function isWell(error: unknown): boolean {
+  return error === undefined || (isProviderError(error) && REFUSALS.has(error.kind));
+}
+
 interface Circuit {
   readonly breaker: CircuitBreakerPolicy;
   brokenUntil: number;
 }
 
 function createCircuit(): Circuit {
-  const breaker = circuitBreaker(handleAll, {
-    halfOpenAfter: BROKEN_MS,
-    breaker: new ConsecutiveBreaker(FAILURES),
-  });
+  // A client that left says nothing about the backend, for good or ill.
+  const breaker = circuitBreaker(
+    handleWhen((error) => error !== CLIENT_LEFT),
+    {
+      halfOpenAfter: BROKEN_MS,
+      breaker: new ConsecutiveBreaker(FAILURES),
+    },
+  );
   const circuit: Circuit = { breaker, brokenUntil: 0 };
   breaker.onBreak(() => {
     circuit.brokenUntil = Date.now() + BROKEN_MS;
@@ -108,7 +111,7 @@ export function createRouting(): Routing {
     if (!isOpen(backend)) return undefined;
     let finish: (error: unknown) => void = () => undefined;
     const running = new Promise<void>((resolve, reject) => {
-      finish = (error) => (isProviderError(error) && UNWELL.has(error.kind) ? reject(error) : resolve());
+      finish = (error) => (isWell(error) ? resolve() : reject(error));
     });
     // The breaker wants to run a function; what it runs here is the wait for the call's end.
     circuitOf(backend)

@@ -178,7 +178,8 @@ function resolveSize(request: ImageRequest, model: Model, faults: Faults): Size 
 
 /** True when a model can do what was agreed: the backends of one slug need not be equal. */
 export function canDraw(model: Model, { settings }: Plan): boolean {
-  const { size, quality, style, background, seed, negativePrompt, inputs, mask, operation } = settings;
+  const { size, quality, style, background, seed, negativePrompt, inputs, mask, operation, prompt } =
+    settings;
   const has = (value: string | undefined, values: readonly string[]) =>
     value === undefined || values.includes(value);
   return (
@@ -190,6 +191,7 @@ export function canDraw(model: Model, { settings }: Plan): boolean {
     (seed === undefined || model.features.includes('seed')) &&
     (negativePrompt === undefined || model.features.includes('negative_prompt')) &&
     (mask === undefined || model.features.includes('mask')) &&
-    inputs.length <= model.maxInputs
+    inputs.length <= model.maxInputs &&
+    countCodePoints(prompt) <= model.maxPromptLength
   );
 }
