@@ -353,7 +353,11 @@ test('usage is plausible or not by the prices of the backend that reported it', 
   const app = await appOf(t, [a, vendor('b', {}, { price: priced(usd(1)) })]);
   assert.equal((await app.native(BODY)).body.data.usage.cost, '0.060000');
   const [event] = app.eventsOf('price.ceiling_exceeded');
-  assert.equal(event?.ceilingMicroUsd, 20_000);
+  assert.equal(
+    event?.ceilingMicroUsd,
+    20_012,
+    'two cents, and a dollar a million for each byte of the prompt',
+  );
 });
 
 test('a request is split so that each backend could take every call', async (t) => {
