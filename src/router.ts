@@ -43,7 +43,7 @@ import { createUpstreamFetch } from './providers/upstream.js';
 export interface ImagesRouterControls {
   /**
    * Refuses new requests, waits for those in flight (`limits.drainMs`), then cuts off the rest, settles what they
-   * cost, and closes providers, storage and budget.
+   * cost, and closes providers, storage and budget. May be called again: the router is closed once.
    */
   close(): Promise<void>;
   /** Lets providers pay one-time costs ahead of the first request. */
@@ -145,20 +145,25 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
   ];
 }
 
+async function shutDown({ storage, providers, budget, limits }: Config, parts: Parts): Promise<void> {
+  await parts.deadlines.close(limits.drainMs);
+  await parts.ledger.drain(AbortSignal.timeout(limits.drainMs));
+  const closing = [...providers, storage, budget].map(async (part) => part.close?.());
+  const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
+  if (failed.length === 0) return;
+  throw new AggregateError(
+    failed.map(({ reason }) => reason),
+    'some parts could not be closed',
+  );
+}
+
 function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls, 'openapi'> {
-  const { storage, providers, budget, limits } = config;
+  const { storage, providers } = config;
+  let closed: Promise<void> | undefined;
   return {
-    async close() {
-      await parts.deadlines.close(limits.drainMs);
-      await parts.ledger.drain(AbortSignal.timeout(limits.drainMs));
-      const closing = [...providers, storage, budget].map(async (part) => part.close?.());
-      const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
-      if (failed.length > 0) {
-        throw new AggregateError(
-          failed.map(({ reason }) => reason),
-          'some parts could not be closed',
-        );
-      }
+    close() {
+      closed ??= shutDown(config, parts);
+      return closed;
     },
     async warmup() {
       await Promise.all(providers.map(async (provider) => provider.warmup?.()));

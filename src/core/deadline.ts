@@ -27,7 +27,7 @@ export interface Deadlines {
 }
 
 function timedOut(requestMs: number): ImagesError {
-  const message = `The provider did not answer within ${Math.round(requestMs / 1000)} seconds.`;
+  const message = `The provider did not answer within ${requestMs / 1000} seconds.`;
   return new ImagesError('BACKEND_TIMEOUT', message, { billed: 'unknown' });
 }
 
