@@ -33,7 +33,7 @@ import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
 import { createLinkSigner } from './media/link.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
-import { createPictureStore } from './media/picture-store.js';
+import { createPictureReader, createPictureStore } from './media/picture-store.js';
 import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
 import { createFinisher } from './pipeline/finish.js';
 import { createInputChecker } from './pipeline/input.js';
@@ -110,8 +110,9 @@ function createParts(config: Config) {
     jsonBytes: limits.jsonBytes,
     deadlines,
   });
+  const readPicture = createPictureReader({ storage, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
-  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links };
+  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links, readPicture };
 }
 
 type Parts = ReturnType<typeof createParts>;

@@ -14,6 +14,7 @@ import {
 } from './delivery.js';
 import type { Emit } from './events.js';
 import { abortable } from './iterate.js';
+import type { PictureFacts } from './outcome.js';
 import type { FinishedPicture } from './picture.js';
 import { ceiling, type PricedCall } from './prices.js';
 import type { EndEvent, GenerateCall, GenerateEvent, TokenUsage } from './provider.js';
@@ -28,7 +29,7 @@ export type CallEvent =
       readonly step: number;
       readonly picture: FinishedPicture;
     }
-  | { readonly type: 'picture'; readonly index: number; readonly picture: DeliveredPicture }
+  | { readonly type: 'picture'; readonly picture: DeliveredPicture }
   | { readonly type: 'failed'; readonly index: number; readonly error: ImagesError };
 
 /** What a call needs of the router. */
@@ -62,7 +63,7 @@ export interface CallRecord {
   /** Pictures that arrived from the provider. */
   arrived: number;
   /** Pictures that were finished and delivered. */
-  delivered: number;
+  readonly pictures: PictureFacts[];
   /** Pictures that were not, with the reason, by index in the request. */
   readonly failures: Map<number, ImagesError>;
 }
@@ -73,7 +74,7 @@ export function newCallRecord(): CallRecord {
     outcome: { type: 'unsent' },
     booking: { microUsd: 0, images: 0 },
     arrived: 0,
-    delivered: 0,
+    pictures: [],
     failures: new Map(),
   };
 }
@@ -191,9 +192,10 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
   if (event.type === 'blocked') return fail(record, index, withheld(event.reason));
   record.arrived += 1;
   try {
-    const picture = await deliverPicture(event, { ...order, model: backend.model.slug }, tools);
-    record.delivered += 1;
-    return { type: 'picture', index, picture };
+    const picture = await deliverPicture(event, { ...order, model: backend.model.slug, index }, tools);
+    const { bytes: _, ...facts } = picture;
+    record.pictures.push(facts);
+    return { type: 'picture', picture };
   } catch (error) {
     // A picture's failure is its own: the others of the call go on.
     if (isImagesError(error) && !order.deadline.signal.aborted) return fail(record, index, error);

@@ -1,8 +1,9 @@
 /** From a picture as a provider sent it to one on its way to the client: finished, and stored or handed over. */
 import { ImagesError, isImagesError } from '../errors.js';
 import type { Deadline } from './deadline.js';
-import type { EncodedImage, ImageContentType, Size } from './image.js';
-import type { FinishedPicture, FinishPicture, StoredPicture, StorePicture } from './picture.js';
+import type { EncodedImage } from './image.js';
+import type { PictureFacts } from './outcome.js';
+import type { FinishedPicture, FinishPicture, StorePicture } from './picture.js';
 import type { ImageEvent } from './provider.js';
 import type { Plan } from './rules.js';
 
@@ -15,21 +16,9 @@ export interface Delivery {
 }
 
 /** A picture on its way to the client. */
-export interface DeliveredPicture {
-  /** Where it is kept, if it is. */
-  readonly stored: StoredPicture | undefined;
+export interface DeliveredPicture extends PictureFacts {
   /** Its bytes, where they are wanted; else they are let go, so that a request holds one picture at a time. */
   readonly bytes: Uint8Array | undefined;
-  /** How many bytes it has. */
-  readonly byteLength: number;
-  /** Its type. */
-  readonly contentType: ImageContentType;
-  /** Its pixels. */
-  readonly size: Size;
-  /** The prompt as the vendor rewrote it. */
-  readonly revisedPrompt: string | undefined;
-  /** The seed it was drawn from. */
-  readonly seed: number | undefined;
 }
 
 /** What delivering takes. */
@@ -60,16 +49,19 @@ export interface DeliveryOrder {
  */
 export async function deliverPicture(
   event: ImageEvent,
-  order: DeliveryOrder & { readonly model: string },
+  order: DeliveryOrder & { readonly model: string; readonly index: number },
   { finish, store }: DeliveryTools,
 ): Promise<DeliveredPicture> {
-  const { plan, delivery, tenant, requestId, model } = order;
+  const { plan, delivery, tenant, requestId, model, index } = order;
   const { size, format, compression } = plan;
   const { signal } = order.deadline;
   try {
     const picture = await finish({ bytes: event.image.bytes, size, format, compression, signal });
-    const stored = delivery.stored ? await store(picture, { tenant, requestId, model, signal }) : undefined;
+    const keeping = delivery.stored ? store(picture, { tenant, requestId, model, signal }) : undefined;
+    // Bytes in hand are delivered whether storage takes them or not.
+    const stored = await (delivery.bytes ? keeping?.catch(() => undefined) : keeping);
     return {
+      index,
       stored,
       bytes: delivery.bytes ? picture.bytes : undefined,
       byteLength: picture.bytes.byteLength,

@@ -2,7 +2,8 @@
  * The use case: an {@link ImageRequest} becomes events. One generator serves every surface and shape of answer, so
  * that validation, access, budget, storage and accounting cannot differ between them.
  */
-import { type Billed, ImagesError, isProviderError, ProviderError } from '../errors.js';
+import { ImagesError } from '../errors.js';
+import type { Once } from './budget.js';
 import {
   type CallEvent,
   type CallOrder,
@@ -10,7 +11,6 @@ import {
   type CallTools,
   newCallRecord,
   runCall,
-  usageOf,
 } from './call.js';
 import type { Caller } from './caller.js';
 import type { Backend, Catalog, Target } from './catalog.js';
@@ -19,11 +19,11 @@ import type { Delivery } from './delivery.js';
 import type { Gate } from './gate.js';
 import { merge } from './iterate.js';
 import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
+import { type RequestHead, type RequestOutcome, writeOutcome } from './outcome.js';
 import { ceiling, type PricedCall } from './prices.js';
-import type { TokenUsage } from './provider.js';
 import type { ImageRequest } from './request.js';
 import { canDraw, type Plan, planRequest } from './rules.js';
-import { billedOf } from './spend.js';
+import { booked, endOf, sum } from './summary.js';
 import { invalid } from './validation.js';
 
 /** What the use case is made of. */
@@ -54,10 +54,27 @@ export interface RunContext {
   readonly deadline: Deadline;
   /** What becomes of pictures. */
   readonly delivery: Delivery;
+  /** Makes the request findable by twins, which are answered with its outcome. */
+  readonly once: Once | undefined;
+  /** What was known before. */
+  readonly head: RequestHead;
 }
 
+/** Thrown by {@link Job.run} when another request with the same `once` key came first. Nothing is held or spent. */
+export const TWIN: Error = new Error('another request with the same key came first');
+
 /** What happens to a request, in the order it happens; `finished` is the last. */
-export type RequestEvent = BudgetsEvent | CallEvent | FinishedEvent;
+export type RequestEvent = StartedEvent | BudgetsEvent | CallEvent | FinishedEvent;
+
+/** The first event. */
+export interface StartedEvent {
+  /** Discriminates. */
+  readonly type: 'started';
+  /** What is known of the request. */
+  readonly head: RequestHead;
+  /** True when all that follows happened before, to an earlier request that means the same. */
+  readonly replayed: boolean;
+}
 
 /** The budgets were asked. Drawing begins next, unless they refused. */
 export interface BudgetsEvent {
@@ -67,28 +84,12 @@ export interface BudgetsEvent {
   readonly rooms: readonly BucketRoom[];
 }
 
-/** What the vendors of a request counted, added up; 0 where they did not. */
-export interface TokenTotals {
-  /** Prompt tokens that are text. */
-  readonly textIn: number;
-  /** Prompt tokens that are pictures. */
-  readonly imageIn: number;
-  /** Output tokens that are pictures. */
-  readonly imageOut: number;
-  /** Output tokens that are text. */
-  readonly textOut: number;
-}
-
 /** It is over, and at least one picture was delivered. */
 export interface FinishedEvent {
   /** Discriminates. */
   readonly type: 'finished';
-  /** Pictures delivered. */
-  readonly images: number;
-  /** Booked, in micro-dollars. */
-  readonly costMicroUsd: number;
-  /** What the vendors counted. */
-  readonly tokens: TokenTotals;
+  /** What came of it. */
+  readonly outcome: RequestOutcome;
 }
 
 /** A request that passed every check that needs no waiting. */
@@ -151,63 +152,6 @@ function unpriced(): ImagesError {
   ]);
 }
 
-function sum(amounts: readonly number[]): number {
-  const total = amounts.reduce((a, b) => a + b, 0);
-  if (!Number.isSafeInteger(total)) throw new ImagesError('INTERNAL_ERROR', 'A price is out of bounds.');
-  return total;
-}
-
-function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {
-  const count = (tokens: number | undefined) =>
-    tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;
-  return {
-    textIn: total.textIn + count(usage?.textIn),
-    imageIn: total.imageIn + count(usage?.imageIn),
-    imageOut: total.imageOut + count(usage?.imageOut),
-    textOut: total.textOut + count(usage?.textOut),
-  };
-}
-
-/** No tokens at all. */
-export const NO_TOKENS: TokenTotals = { textIn: 0, imageIn: 0, imageOut: 0, textOut: 0 };
-
-/**
- * The failure a request without pictures is answered with: that of its first picture. Where any call may have been
- * charged, so may a retry, and the error must say so.
- */
-function firstFailure(records: readonly CallRecord[]): ImagesError {
-  const failures = new Map(records.flatMap((record) => [...record.failures]));
-  const first = failures.get(Math.min(...failures.keys()));
-  if (first === undefined) return new ImagesError('INTERNAL_ERROR', 'Nothing was drawn.');
-  const charged = records.some(({ booking, outcome }) => {
-    return booking.microUsd > 0 || (outcome.type === 'failed' && billedOf(outcome.error) !== 'no');
-  });
-  return charged && (first.billed ?? 'no') === 'no' ? withBilled(first, 'unknown') : first;
-}
-
-function withBilled(error: ImagesError, billed: Billed): ImagesError {
-  const { code, message, details, retryAfter, reason, cause } = error;
-  const options = { details, retryAfter, reason, cause, billed };
-  if (!isProviderError(error)) return new ImagesError(code, message, options);
-  const { kind, status, upstreamId } = error;
-  return new ProviderError(kind, message, { ...options, status, upstreamId });
-}
-
-/** Books what the calls of a request cost, or frees its hold when they cost nothing and brought nothing. */
-function settleRequest(reservation: Reservation, records: readonly CallRecord[]): Promise<void> {
-  const microUsd = sum(records.map(({ booking }) => booking.microUsd));
-  const images = sum(records.map(({ booking }) => booking.images));
-  return microUsd === 0 && images === 0 ? reservation.release() : reservation.commit({ microUsd, images });
-}
-
-function finishedEvent(records: readonly CallRecord[]): FinishedEvent {
-  const images = sum(records.map(({ delivered }) => delivered));
-  if (images === 0) throw firstFailure(records);
-  const costMicroUsd = sum(records.map(({ booking }) => booking.microUsd));
-  const tokens = records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
-  return { type: 'finished', images, costMicroUsd, tokens };
-}
-
 /** A place among the requests in flight. A request whose time passes while it waits met a crowd, not a slow provider. */
 async function admitted(admission: Gate, deadline: Deadline): Promise<() => void> {
   try {
@@ -221,6 +165,17 @@ async function admitted(admission: Gate, deadline: Deadline): Promise<() => void
 export function overloaded(): ImagesError {
   const message = 'Too many requests are being served at the moment. Try again shortly.';
   return new ImagesError('OVERLOADED', message, { retryAfter: 5 });
+}
+
+/** Books what the calls of a request cost, or frees its hold when they cost nothing and brought nothing. */
+function settleRequest(
+  reservation: Reservation,
+  records: readonly CallRecord[],
+  { once, head }: RunContext,
+): Promise<void> {
+  const amounts = booked(records);
+  if (amounts.microUsd === 0 && amounts.images === 0) return reservation.release();
+  return reservation.commit(amounts, once && writeOutcome(endOf(records, head)));
 }
 
 /** Makes the use case. */
@@ -242,11 +197,13 @@ export function createImages(options: ImagesOptions): Images {
     const { tenant } = caller;
 
     async function* run(context: RunContext): AsyncGenerator<RequestEvent, void> {
-      const { requestId, deadline } = context;
+      const { requestId, deadline, once, head } = context;
       const startedAt = performance.now();
       const leave = await admitted(admission, deadline);
       try {
-        const reserved = await ledger.reserve({ caller, amounts, requestId });
+        const reserved = await ledger.reserve({ caller, amounts, requestId, once });
+        if ('twin' in reserved) throw TWIN;
+        yield { type: 'started', head, replayed: false };
         if (!reserved.ok) {
           yield { type: 'budgets', rooms: reserved.rooms };
           throw reserved.error;
@@ -260,17 +217,18 @@ export function createImages(options: ImagesOptions): Images {
           yield { type: 'budgets', rooms: reserved.rooms };
           for await (const event of merge(sources, callsAtOnce)) if ('value' in event) yield event.value;
         } finally {
-          await settleRequest(reserved.reservation, records);
+          await settleRequest(reserved.reservation, records, context);
         }
         if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
-        const finished = finishedEvent(records);
-        const { images, costMicroUsd } = finished;
+        const ended = endOf(records, head);
+        if (ended instanceof Error) throw ended;
         emit({
-          ...{ type: 'request.completed', level: 'info', requestId, tenant, images, costMicroUsd },
-          ...{ model: target.asked.slug, servedBy: target.serving.slug, asked: request.n },
+          ...{ type: 'request.completed', level: 'info', requestId, tenant, asked: request.n },
+          ...{ model: head.model, servedBy: head.servedBy },
+          ...{ images: ended.pictures.length, costMicroUsd: ended.costMicroUsd },
           latencyMs: performance.now() - startedAt,
         });
-        yield finished;
+        yield { type: 'finished', outcome: ended };
       } finally {
         leave();
       }

@@ -4,7 +4,7 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { ImagesError } from '../errors.js';
-import type { BudgetStore, CommitLine, Hold, ReserveResult } from './budget.js';
+import type { BudgetStore, CommitLine, Hold, Once, ReserveResult, Seen } from './budget.js';
 import type { Budget, Caller } from './caller.js';
 import type { Emit } from './events.js';
 import { refusal } from './refusal.js';
@@ -52,12 +52,17 @@ export interface BucketRoom {
 /** The answer to a reservation, and what is left: of every bucket when granted, else of those that had no room. */
 export type ReserveOutcome =
   | { readonly ok: true; readonly reservation: Reservation; readonly rooms: readonly BucketRoom[] }
-  | { readonly ok: false; readonly error: ImagesError; readonly rooms: readonly BucketRoom[] };
+  | { readonly ok: false; readonly error: ImagesError; readonly rooms: readonly BucketRoom[] }
+  /** Another request with the same `once` key came first. */
+  | { readonly ok: false; readonly twin: true };
 
 /** A hold on a caller's budgets. Settle it exactly once. */
 export interface Reservation {
-  /** Books what the request cost. Never throws: a settlement that fails goes on in the background. */
-  commit(amounts: Amounts): Promise<void>;
+  /**
+   * Books what the request cost, and keeps its outcome for twins. Never throws: a settlement that fails goes on in
+   * the background.
+   */
+  commit(amounts: Amounts, outcome: string | undefined): Promise<void>;
   /** Frees the hold of a request that cost nothing. Never throws. */
   release(): Promise<void>;
 }
@@ -70,6 +75,8 @@ export interface ReserveOrder {
   readonly amounts: Amounts;
   /** The request's id. */
   readonly requestId: string;
+  /** Makes the request findable by twins. */
+  readonly once: Once | undefined;
 }
 
 /** What the ledger needs. */
@@ -92,6 +99,8 @@ export interface LedgerOptions {
 export interface Ledger {
   /** What a caller's buckets have now, in the order of its budgets. Throws `BUDGET_UNAVAILABLE`. */
   read(caller: Caller): Promise<readonly BucketBalance[]>;
+  /** What is known of an earlier request with this `once` key. Throws `BUDGET_UNAVAILABLE`. */
+  recall(once: Once): Promise<Seen | undefined>;
   /** Holds amounts on all of a caller's budgets, or on none. Throws `BUDGET_UNAVAILABLE`. */
   reserve(order: ReserveOrder): Promise<ReserveOutcome>;
   /** Waits for settlements that go on in the background, until `signal` aborts. */
@@ -142,12 +151,12 @@ export function createLedger(options: LedgerOptions): Ledger {
 
   function reservation(hold: Hold, buckets: readonly Bucket[], requestId: string): Reservation {
     return {
-      commit(amounts) {
+      commit(amounts, outcome) {
         const lines: CommitLine[] = buckets.map(({ key, budget }) => ({
           key,
           amount: amountIn(budget, amounts),
         }));
-        const attempt = () => store.commit(hold, lines);
+        const attempt = () => store.commit(hold, lines, outcome);
         return settlements.settle({ action: 'commit', holdId: hold.id, requestId, attempt });
       },
       release: () => settlements.settle(releasing(hold.id, requestId)),
@@ -158,7 +167,7 @@ export function createLedger(options: LedgerOptions): Ledger {
     buckets: readonly Bucket[],
     order: ReserveOrder,
   ): Promise<ReserveResult | 'skipped'> {
-    const { amounts, requestId } = order;
+    const { amounts, requestId, once } = order;
     const id = randomUUID();
     const lines = buckets.map(({ key, budget, resetsAt }) => ({
       key,
@@ -168,7 +177,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       expiresAt: resetsAt === null ? null : resetsAt + DAY_MS,
     }));
     try {
-      return await answered(store.reserve({ id, lines, leaseMs: options.leaseMs }), timeoutMs);
+      return await answered(store.reserve({ id, once, lines, leaseMs: options.leaseMs }), timeoutMs);
     } catch (cause) {
       // The reserve may have landed with its answer lost; only we know its id, so only we can free it.
       settlements.settleLater(releasing(id, requestId));
@@ -192,9 +201,10 @@ export function createLedger(options: LedgerOptions): Ledger {
   }
 
   async function reserve(order: ReserveOrder): Promise<ReserveOutcome> {
-    const { caller, amounts, requestId } = order;
+    const { caller, amounts, requestId, once } = order;
     const buckets = bucketsOf(caller, Date.now());
-    const result = buckets.length === 0 ? 'skipped' : await askStore(buckets, order);
+    const free = buckets.length === 0 && once === undefined;
+    const result = free ? 'skipped' : await askStore(buckets, order);
     if (result === 'skipped') return { ok: true, reservation: UNMETERED, rooms: [] };
     if (result.ok) {
       const limits = new Map(buckets.map(({ key, budget }) => [key, budget.limit]));
@@ -205,6 +215,7 @@ export function createLedger(options: LedgerOptions): Ledger {
       watchSoftLimits(rooms, order);
       return { ok: true, reservation: reservation(result.hold, buckets, requestId), rooms };
     }
+    if ('seen' in result) return { ok: false, twin: true };
     if (!('refused' in result)) {
       throw unavailable(new Error(`reserve of a fresh id answered ${JSON.stringify(result)}`));
     }
@@ -226,7 +237,15 @@ export function createLedger(options: LedgerOptions): Ledger {
     }
   }
 
-  return { read, reserve, drain: settlements.drain };
+  async function recall(once: Once): Promise<Seen | undefined> {
+    try {
+      return await answered(store.recall(once), timeoutMs);
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
+  return { read, recall, reserve, drain: settlements.drain };
 }
 
 const UNMETERED: Reservation = { commit: async () => undefined, release: async () => undefined };

@@ -63,3 +63,6 @@ export interface CheckedInput extends EncodedImage {
 
 /** Checks a picture a client sent: the same as for results. `fault` completes "expected …" for the client. */
 export type CheckInput = (bytes: Uint8Array) => Promise<CheckedInput | { readonly fault: string }>;
+
+/** Reads a stored picture. Throws `MEDIA_NOT_FOUND` for one that is gone and `STORAGE_ERROR` where storage fails. */
+export type ReadPicture = (picture: StoredPicture) => Promise<Uint8Array>;

@@ -2,17 +2,25 @@
 import type { Response } from 'express';
 import { type Deadline, type Deadlines, shuttingDown } from '../core/deadline.js';
 
+/** How work is bound to its request. */
+export interface Binding {
+  /** Bounds it in time. */
+  readonly deadlines: Deadlines;
+  /** True goes on when the client leaves: somebody will ask for the outcome. */
+  readonly survives: boolean;
+}
+
 /** Runs work under a deadline that also ends when the client leaves before its answer is whole. */
 export async function withDeadline<T>(
   res: Response,
-  deadlines: Deadlines,
+  { deadlines, survives }: Binding,
   work: (deadline: Deadline) => Promise<T>,
 ): Promise<T> {
   // It may have begun while this request was identified.
   if (deadlines.draining) throw shuttingDown();
   const deadline = deadlines.start();
   const closed = () => {
-    if (!res.writableFinished) deadline.disconnect();
+    if (!res.writableFinished && !survives) deadline.disconnect();
   };
   if (res.closed) closed();
   else res.once('close', closed);

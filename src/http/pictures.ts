@@ -1,22 +1,26 @@
 /** The endpoints that make pictures, on both surfaces: one handler, told how its surface and operation read and write. */
-
+import type { Response } from 'express';
+import type { Once } from '../core/budget.js';
 import type { Caller } from '../core/caller.js';
-import type { Deadlines } from '../core/deadline.js';
-import type { Delivery } from '../core/delivery.js';
+import type { Deadline, Deadlines } from '../core/deadline.js';
 import type { Emit } from '../core/events.js';
-import type { Images, Job, RequestEvent } from '../core/generate.js';
+import { type Images, type Job, type RequestEvent, TWIN } from '../core/generate.js';
+import type { Ledger } from '../core/ledger.js';
+import type { ReadPicture, StoredPicture } from '../core/picture.js';
 import type { ImageRequest, Warning } from '../core/request.js';
+import { earlierOutcome, replay } from '../core/twins.js';
 import { invalid } from '../core/validation.js';
 import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
 import type { Fields } from './fields.js';
 import { failedEvent, type Handler } from './handle.js';
+import { onceOf } from './idempotency.js';
 import type { Intake } from './intake.js';
 import { setLifecycleHeaders, setLimitHeaders } from './limit-headers.js';
 import type { Links } from './links.js';
 import { streamAnswer } from './stream.js';
-import { type AnswerOptions, gather, type Outcome } from './wire.js';
+import { type AnswerOptions, type Gathered, gather } from './wire.js';
 
 /** What picture endpoints take. */
 export interface PicturesOptions {
@@ -24,6 +28,10 @@ export interface PicturesOptions {
   readonly intake: Intake;
   /** The use case. */
   readonly images: Images;
+  /** Knows requests that mean the same. */
+  readonly ledger: Ledger;
+  /** Reads pictures of earlier requests. */
+  readonly readPicture: ReadPicture;
   /** Makes links to stored pictures. */
   readonly links: Links;
   /** Bounds each request. */
@@ -43,7 +51,7 @@ export interface Dialect {
   /** What a client gets that does not say. */
   readonly defaultFormat: (job: Job) => 'url' | 'b64_json';
   /** The body of a request that delivered. */
-  readonly answer: (outcome: Outcome, options: AnswerOptions) => object;
+  readonly answer: (gathered: Gathered, options: AnswerOptions) => object;
 }
 
 /** What a body was read as. */
@@ -64,11 +72,11 @@ export interface OperationReader {
   read(exchange: Exchange): Promise<ReadRequest>;
 }
 
-interface Work {
+interface Work extends ReadRequest {
   readonly exchange: Exchange;
-  readonly job: Job;
+  readonly caller: Caller;
   readonly created: number;
-  readonly warnings: readonly Warning[];
+  readonly once: Once | undefined;
 }
 
 /** Makes the handler of an operation on a surface. */
@@ -77,51 +85,89 @@ export function picturesHandler(
   dialect: Dialect,
   operation: OperationReader,
 ): Handler {
-  const { intake, images, links, deadlines, emit } = options;
+  const { intake, images, ledger, links, deadlines, readPicture, emit } = options;
 
-  function run({ exchange, job }: Work, delivery: Delivery) {
-    const { res, requestId } = exchange;
-    return <T>(use: (events: AsyncIterable<RequestEvent>) => Promise<T>): Promise<T> =>
-      withDeadline(res, deadlines, (deadline) => use(job.run({ requestId, deadline, delivery })));
-  }
-
-  async function answer(work: Work, format: 'url' | 'b64_json'): Promise<void> {
-    const { req, res, requestId } = work.exchange;
-    const stored = format === 'url';
+  /** Prepares the request and begins to draw. */
+  function draw(work: Work, deadline: Deadline): AsyncIterable<RequestEvent> {
+    const { exchange, caller, request, created, once } = work;
+    const { req, res, requestId } = exchange;
+    const job = images.prepare(request, { caller, bare: dialect.bareNames });
+    const format = formatOf(work, dialect.defaultFormat(job));
     // Before anything is spent: a request whose Host is none could not be told where its pictures are.
-    const base = stored ? links.base(req) : '';
-    const outcome = await run(work, { stored, bytes: !stored })((events) => {
-      return gather(work.job, events, (rooms) => setLimitHeaders(res, rooms));
-    });
-    const link: AnswerOptions['link'] = (picture) => links.to(picture, base);
-    const { created, warnings } = work;
-    sendJson(res, 200, dialect.answer(outcome, { created, requestId, warnings, link }));
+    if (format === 'url') links.base(req);
+    setLifecycleHeaders(res, job.target);
+    const { quality, background } = job.plan.settings;
+    const warnings = [...work.warnings, ...job.plan.warnings];
+    const { asked, serving } = job.target;
+    const head = {
+      created,
+      model: asked.slug,
+      servedBy: serving.slug,
+      quality,
+      background,
+      format,
+      warnings,
+    };
+    const delivery = { stored: format === 'url' || once !== undefined, bytes: format === 'b64_json' };
+    return job.run({ requestId, deadline, delivery, once, head });
   }
 
-  async function stream(work: Work): Promise<void> {
-    const { res, requestId } = work.exchange;
-    const { job, created, warnings } = work;
-    await run(work, { stored: false, bytes: true })((events) => {
-      return streamAnswer(res, {
-        ...{ job, events, created, requestId, warnings, prefix: operation.eventPrefix },
-        onBudgets: (rooms) => setLimitHeaders(res, rooms),
-        onError: (error) => emit(failedEvent(error, { requestId, level: 'warn' })),
-      });
+  /** Draws, unless a request that means the same did: then it is replayed. */
+  async function* happen(work: Work, deadline: Deadline): AsyncGenerator<RequestEvent, void> {
+    for (;;) {
+      const earlier = work.once && (await earlierOutcome(ledger, work.once, deadline.upstream));
+      if (earlier !== undefined) return yield* replay(earlier, readPicture);
+      try {
+        return yield* draw(work, deadline);
+      } catch (error) {
+        // Both looked, found nothing and began; the ledger let one of them through.
+        if (error !== TWIN) throw error;
+      }
+    }
+  }
+
+  function setHeaders(res: Response, event: RequestEvent): void {
+    if (event.type === 'budgets') setLimitHeaders(res, event.rooms);
+    if (event.type === 'started' && event.replayed) res.setHeader('Idempotency-Replayed', 'true');
+  }
+
+  async function answer(
+    { req, res, requestId }: Exchange,
+    events: AsyncIterable<RequestEvent>,
+  ): Promise<void> {
+    const gathered = await gather(events, (event) => setHeaders(res, event));
+    const link = (picture: StoredPicture) => links.to(picture, links.base(req));
+    sendJson(res, 200, dialect.answer(gathered, { requestId, link }));
+  }
+
+  function stream({ res, requestId }: Exchange, events: AsyncIterable<RequestEvent>): Promise<void> {
+    return streamAnswer(res, {
+      ...{ events, requestId, prefix: operation.eventPrefix },
+      onEvent: (event) => setHeaders(res, event),
+      onError: (error) => emit(failedEvent(error, { requestId, level: 'warn' })),
     });
   }
 
   return async (exchange) => {
     const created = Math.floor(Date.now() / 1000);
     const caller: Caller = await intake.caller(exchange, 'user');
-    const { fields, request, warnings } = await operation.read(exchange);
-    checkStream(fields, dialect);
-    const job = images.prepare(request, { caller, bare: dialect.bareNames });
-    setLifecycleHeaders(exchange.res, job.target);
-    const work: Work = { exchange, job, created, warnings };
-    if (fields.stream === true) return stream(work);
-    const format = fields.response_format ?? dialect.defaultFormat(job);
-    return answer(work, format === 'url' ? 'url' : 'b64_json');
+    const read = await operation.read(exchange);
+    checkStream(read.fields, dialect);
+    const { surface } = dialect;
+    const once = onceOf(exchange.req, caller, { ...read, surface, operation: operation.eventPrefix });
+    const work: Work = { ...read, exchange, caller, created, once };
+    const send = read.fields.stream === true ? stream : answer;
+    // Somebody who sent a key will come back for the outcome, also after a lost connection.
+    const binding = { deadlines, survives: once !== undefined };
+    await withDeadline(exchange.res, binding, (deadline) => send(exchange, happen(work, deadline)));
   };
+}
+
+function formatOf({ fields }: Work, usual: 'url' | 'b64_json'): 'url' | 'b64_json' {
+  if (fields.stream === true) return 'b64_json';
+  return fields.response_format === 'url' || fields.response_format === 'b64_json'
+    ? fields.response_format
+    : usual;
 }
 
 function checkStream(fields: Fields, { streams }: Dialect): void {

@@ -3,30 +3,22 @@ import { once } from 'node:events';
 import type { Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
 import type { DeliveredPicture } from '../core/delivery.js';
-import { type FinishedEvent, type Job, NO_TOKENS, type RequestEvent } from '../core/generate.js';
-import type { BucketRoom } from '../core/ledger.js';
-import type { Warning } from '../core/request.js';
-import { sizeName } from '../core/sizes.js';
+import type { RequestEvent } from '../core/generate.js';
+import { NO_TOKENS, type RequestHead } from '../core/outcome.js';
 import type { ImagesError } from '../errors.js';
 import { openaiErrorObject, toImagesError } from './errors.js';
-import { base64, extras, openaiUsage } from './wire.js';
+import { base64, extras, openaiFacts, openaiUsage } from './wire.js';
 
 /** What a stream takes. */
 export interface StreamOptions {
-  /** What was agreed. */
-  readonly job: Job;
   /** What happens. */
   readonly events: AsyncIterable<RequestEvent>;
   /** `image_generation` or `image_edit`: the first half of event names. */
   readonly prefix: string;
-  /** Epoch seconds at which the request came. */
-  readonly created: number;
   /** The request's id. */
   readonly requestId: string;
-  /** Warnings about the body, before those about the model. */
-  readonly warnings: readonly Warning[];
-  /** Hears what the budgets have left, while headers can still say it. */
-  readonly onBudgets: (rooms: readonly BucketRoom[]) => void;
+  /** Sees events while headers can still say something about them. */
+  readonly onEvent: (event: RequestEvent) => void;
   /** Hears of an error that the stream itself had to tell, since its headers were out. */
   readonly onError: (error: ImagesError) => void;
 }
@@ -113,70 +105,55 @@ export async function streamAnswer(res: Response, options: StreamOptions): Promi
 
 async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<void> {
   const { events, prefix } = options;
-  const failures: (readonly [number, ImagesError])[] = [];
+  let head: RequestHead | undefined;
   // The last picture waits until all calls have ended, because only it can name the missing ones: an error event
   // after a completed picture would make client libraries throw the picture away.
   let held: object | undefined;
   for await (const event of events) {
     // A request that waited long for its turn has its headers out already.
-    if (event.type === 'budgets' && !writer.begun) options.onBudgets(event.rooms);
+    if (!writer.begun) options.onEvent(event);
+    if (event.type === 'started') head = event.head;
+    if (head === undefined) continue;
     if (event.type === 'preview') {
-      await writer.write(`${prefix}.partial_image`, partialFrame(options, event));
+      await writer.write(`${prefix}.partial_image`, partialFrame(prefix, head, event));
     }
-    if (event.type === 'failed') failures.push([event.index, event.error]);
     if (event.type === 'picture') {
       if (held !== undefined) await writer.write(`${prefix}.completed`, held);
-      held = completedFrame(options, event);
+      held = completedFrame(prefix, head, event.picture);
     }
     if (event.type === 'finished' && held !== undefined) {
-      await writer.write(`${prefix}.completed`, lastFrame(held, event, { options, failures }));
+      // What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings.
+      const usage = openaiUsage(event.outcome.tokens);
+      await writer.write(`${prefix}.completed`, { ...held, usage, ...extras(event.outcome) });
     }
   }
 }
 
-function commonFields(
-  { job, created }: StreamOptions,
-  picture: Pick<DeliveredPicture, 'size' | 'contentType'>,
+function partialFrame(
+  prefix: string,
+  head: RequestHead,
+  event: RequestEvent & { readonly type: 'preview' },
 ): object {
-  const { settings } = job.plan;
+  const { index, step, picture } = event;
   return {
-    created_at: created,
-    size: sizeName(picture.size),
-    quality: settings.quality ?? 'auto',
-    background: settings.background === 'transparent' ? 'transparent' : 'opaque',
-    output_format: picture.contentType.slice('image/'.length),
+    type: `${prefix}.partial_image`,
+    index,
+    partial_image_index: step,
+    b64_json: base64(picture.bytes),
+    created_at: head.created,
+    ...openaiFacts(head, picture),
   };
 }
 
-function partialFrame(options: StreamOptions, event: RequestEvent & { readonly type: 'preview' }): object {
+function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPicture): object {
+  const { index, bytes, revisedPrompt } = picture;
   return {
-    type: `${options.prefix}.partial_image`,
-    index: event.index,
-    partial_image_index: event.step,
-    b64_json: base64(event.picture.bytes),
-    ...commonFields(options, event.picture),
-  };
-}
-
-function completedFrame(options: StreamOptions, event: RequestEvent & { readonly type: 'picture' }): object {
-  const { bytes, revisedPrompt } = event.picture;
-  return {
-    type: `${options.prefix}.completed`,
-    index: event.index,
+    type: `${prefix}.completed`,
+    index,
     ...(bytes !== undefined && { b64_json: base64(bytes) }),
     ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
-    ...commonFields(options, event.picture),
+    created_at: head.created,
+    ...openaiFacts(head, picture),
     usage: openaiUsage(NO_TOKENS),
   };
-}
-
-interface LastWords {
-  readonly options: StreamOptions;
-  readonly failures: (readonly [number, ImagesError])[];
-}
-
-/** What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings. */
-function lastFrame(held: object, { tokens }: FinishedEvent, { options, failures }: LastWords): object {
-  failures.sort(([a], [b]) => a - b);
-  return { ...held, usage: openaiUsage(tokens), ...extras({ job: options.job, failures }, options) };
 }

@@ -1,55 +1,43 @@
 /** The bodies of successful answers: what the use case said, in the words of each surface. */
-import type { DeliveredPicture } from '../core/delivery.js';
-import type { FinishedEvent, Job, RequestEvent, TokenTotals } from '../core/generate.js';
-import type { BucketRoom } from '../core/ledger.js';
+import type { RequestEvent } from '../core/generate.js';
+import type { PictureFacts, RequestHead, RequestOutcome, TokenTotals } from '../core/outcome.js';
+import type { StoredPicture } from '../core/picture.js';
 import { formatUsd } from '../core/prices.js';
-import type { Warning } from '../core/request.js';
 import { sizeName } from '../core/sizes.js';
-import type { ImagesError } from '../errors.js';
 import type { Link } from './links.js';
 
 /** A request that is over, gathered from its events. */
-export interface Outcome {
-  /** What was agreed. */
-  readonly job: Job;
-  /** Delivered pictures by index, in order. */
-  readonly pictures: readonly (readonly [number, DeliveredPicture])[];
-  /** Failures by index, in order. */
-  readonly failures: readonly (readonly [number, ImagesError])[];
-  /** The sums. */
-  readonly finished: FinishedEvent;
+export interface Gathered {
+  /** What came of it. */
+  readonly outcome: RequestOutcome;
+  /** Bytes of its pictures, by index, where they are handed over so. */
+  readonly bytes: ReadonlyMap<number, Uint8Array>;
 }
 
 /** How an answer is written. */
 export interface AnswerOptions {
-  /** Epoch seconds at which the request came. */
-  readonly created: number;
   /** The request's id. */
   readonly requestId: string;
-  /** Warnings about the body, before those about the model. */
-  readonly warnings: readonly Warning[];
   /** Makes the link to a stored picture. */
-  readonly link: (stored: NonNullable<DeliveredPicture['stored']>) => Link;
+  readonly link: (stored: StoredPicture) => Link;
 }
 
 /** Gathers a request's events. Throws what the request failed with. */
 export async function gather(
-  job: Job,
   events: AsyncIterable<RequestEvent>,
-  onBudgets: (rooms: readonly BucketRoom[]) => void,
-): Promise<Outcome> {
-  const pictures: (readonly [number, DeliveredPicture])[] = [];
-  const failures: (readonly [number, ImagesError])[] = [];
-  let finished: FinishedEvent | undefined;
+  onEvent: (event: RequestEvent) => void,
+): Promise<Gathered> {
+  const bytes = new Map<number, Uint8Array>();
+  let outcome: RequestOutcome | undefined;
   for await (const event of events) {
-    if (event.type === 'budgets') onBudgets(event.rooms);
-    if (event.type === 'picture') pictures.push([event.index, event.picture]);
-    if (event.type === 'failed') failures.push([event.index, event.error]);
-    if (event.type === 'finished') finished = event;
+    onEvent(event);
+    if (event.type === 'picture' && event.picture.bytes !== undefined) {
+      bytes.set(event.picture.index, event.picture.bytes);
+    }
+    if (event.type === 'finished') outcome = event.outcome;
   }
-  if (finished === undefined) throw new Error('a request ended without saying how');
-  const byIndex = ([a]: readonly [number, unknown], [b]: readonly [number, unknown]) => a - b;
-  return { job, pictures: pictures.sort(byIndex), failures: failures.sort(byIndex), finished };
+  if (outcome === undefined) throw new Error('a request ended without saying how');
+  return { outcome, bytes };
 }
 
 /** The bytes of a picture in base64. */
@@ -57,36 +45,24 @@ export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 
-/** The pictures that are missing, and why. */
-function errorEntries(failures: Outcome['failures']): readonly object[] {
-  return failures.map(([index, { code, reason, message }]) => ({
-    index,
-    code,
-    ...(reason !== undefined && { reason }),
-    message,
-  }));
-}
-
 /** Fields that stand only where they say something: what is missing, and what was done other than asked. */
-export function extras(
-  { job, failures }: Pick<Outcome, 'job' | 'failures'>,
-  { warnings }: Pick<AnswerOptions, 'warnings'>,
-): object {
-  const all = [...warnings, ...job.plan.warnings];
+export function extras({ head, failures }: RequestOutcome): object {
   return {
-    ...(failures.length > 0 && { errors: errorEntries(failures) }),
-    ...(all.length > 0 && { warnings: all }),
+    ...(failures.length > 0 && { errors: failures }),
+    ...(head.warnings.length > 0 && { warnings: head.warnings }),
   };
 }
 
-function nativePicture(index: number, picture: DeliveredPicture, { link }: AnswerOptions): object {
-  const { stored, bytes, revisedPrompt, seed, size, contentType, byteLength } = picture;
-  const linked = stored === undefined || bytes !== undefined ? undefined : link(stored);
+function nativePicture(picture: PictureFacts, { bytes }: Gathered, { link }: AnswerOptions): object {
+  const { index, stored, revisedPrompt, seed, size, contentType, byteLength } = picture;
+  const own = bytes.get(index);
+  const linked = stored === undefined || own !== undefined ? undefined : link(stored);
   return {
     index,
     ...(stored !== undefined && { id: stored.id }),
     ...(linked !== undefined && { url: linked.url, expires_at: linked.expiresAt }),
-    ...(bytes !== undefined && { b64_json: base64(bytes) }),
+    ...(own !== undefined && { b64_json: base64(own) }),
+    ...(stored !== undefined && own !== undefined && { expires_at: Math.floor(stored.expiresAt / 1000) }),
     ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
     ...(seed !== undefined && { seed }),
     width: size.width,
@@ -97,18 +73,18 @@ function nativePicture(index: number, picture: DeliveredPicture, { link }: Answe
 }
 
 /** The native envelope of a request that delivered. */
-export function nativeAnswer(outcome: Outcome, options: AnswerOptions): object {
-  const { target } = outcome.job;
-  const { images, costMicroUsd } = outcome.finished;
+export function nativeAnswer(gathered: Gathered, options: AnswerOptions): object {
+  const { outcome } = gathered;
+  const { created, model, servedBy } = outcome.head;
   return {
     status: 'ok',
     data: {
-      created: options.created,
-      model: target.asked.slug,
-      ...(target.serving.slug !== target.asked.slug && { served_by: target.serving.slug }),
-      data: outcome.pictures.map(([index, picture]) => nativePicture(index, picture, options)),
-      ...extras(outcome, options),
-      usage: { images, cost: formatUsd(costMicroUsd), currency: 'USD' },
+      created,
+      model,
+      ...(servedBy !== model && { served_by: servedBy }),
+      data: outcome.pictures.map((picture) => nativePicture(picture, gathered, options)),
+      ...extras(outcome),
+      usage: { images: outcome.pictures.length, cost: formatUsd(outcome.costMicroUsd), currency: 'USD' },
     },
     meta: { request_id: options.requestId },
   };
@@ -126,29 +102,35 @@ export function openaiUsage(tokens: TokenTotals): object {
   };
 }
 
-function openaiPicture(picture: DeliveredPicture, { link }: AnswerOptions): object {
-  const { stored, bytes, revisedPrompt } = picture;
+function openaiPicture(picture: PictureFacts, { bytes }: Gathered, { link }: AnswerOptions): object {
+  const { index, stored, revisedPrompt } = picture;
+  const own = bytes.get(index);
   return {
-    ...(bytes !== undefined && { b64_json: base64(bytes) }),
-    ...(bytes === undefined && stored !== undefined && { url: link(stored).url }),
+    ...(own !== undefined && { b64_json: base64(own) }),
+    ...(own === undefined && stored !== undefined && { url: link(stored).url }),
     ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
   };
 }
 
-/** OpenAI's body of a request that delivered. */
-export function openaiAnswer(outcome: Outcome, options: AnswerOptions): object {
-  const { settings } = outcome.job.plan;
-  const first = outcome.pictures[0]?.[1];
+/** What OpenAI says of pictures: of one in a stream, or of all in an answer. */
+export function openaiFacts(head: RequestHead, picture: Pick<PictureFacts, 'size' | 'contentType'>): object {
   return {
-    created: options.created,
-    data: outcome.pictures.map(([, picture]) => openaiPicture(picture, options)),
-    ...extras(outcome, options),
-    ...(first !== undefined && {
-      output_format: first.contentType.slice('image/'.length),
-      size: sizeName(first.size),
-    }),
-    quality: settings.quality ?? 'auto',
-    background: settings.background === 'transparent' ? 'transparent' : 'opaque',
-    usage: openaiUsage(outcome.finished.tokens),
+    size: sizeName(picture.size),
+    quality: head.quality ?? 'auto',
+    background: head.background === 'transparent' ? 'transparent' : 'opaque',
+    output_format: picture.contentType.slice('image/'.length),
+  };
+}
+
+/** OpenAI's body of a request that delivered. */
+export function openaiAnswer(gathered: Gathered, options: AnswerOptions): object {
+  const { head, pictures, tokens } = gathered.outcome;
+  const [first] = pictures;
+  return {
+    created: head.created,
+    data: pictures.map((picture) => openaiPicture(picture, gathered, options)),
+    ...extras(gathered.outcome),
+    ...(first !== undefined && openaiFacts(head, first)),
+    usage: openaiUsage(tokens),
   };
 }

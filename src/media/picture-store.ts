@@ -1,10 +1,16 @@
 /** Keeping pictures: a finished picture gets an id, a key and an expiry, and is put into the host's storage. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
-import type { FinishedPicture, PictureOwner, StoredPicture, StorePicture } from '../core/picture.js';
+import type {
+  FinishedPicture,
+  PictureOwner,
+  ReadPicture,
+  StoredPicture,
+  StorePicture,
+} from '../core/picture.js';
 import type { MediaStorage } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
-import { ImagesError } from '../errors.js';
+import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
 
 /** What keeping pictures takes. */
@@ -57,4 +63,27 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
 /** The error for storage that failed. */
 export function storageError(cause: unknown): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'Storage is not available.', { cause });
+}
+
+/** Makes the function that reads kept pictures whole. */
+export function createPictureReader(options: Pick<PictureStoreOptions, 'storage' | 'emit'>): ReadPicture {
+  const { storage, emit } = options;
+  return async ({ id }) => {
+    try {
+      const object = await storage.get(pictureKey(id));
+      if (object === undefined)
+        throw new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
+      return await collect(object.body);
+    } catch (cause) {
+      if (isImagesError(cause)) throw cause;
+      emit({ type: 'storage.failed', level: 'error', requestId: undefined, operation: 'get', cause });
+      throw storageError(cause);
+    }
+  };
+}
+
+async function collect(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }

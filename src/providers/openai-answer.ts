@@ -1,4 +1,6 @@
 /** From OpenAI's answer to pictures. Nothing in it is believed: servers that speak this protocol are many. */
+import { decodeBase64 } from '../core/base64.js';
+import type { EncodedImage } from '../core/image.js';
 import type { ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 
@@ -19,37 +21,37 @@ export async function* readImages(
   response: Response,
   expected: Expected,
 ): AsyncGenerator<ImageEvent, TokenUsage | undefined, undefined> {
-  const answer = await readObject(response);
+  // Not `text()`, which swallows a byte order mark.
+  const answer = parseObject(Buffer.from(await response.arrayBuffer()).toString('utf8'));
   const items: unknown[] | undefined = Array.isArray(answer?.data) ? answer.data : undefined;
   if (answer === undefined || items === undefined) throw shapeError('is not a list of pictures', response);
-  const type = typeOf(answer.output_format) ?? expected.type;
+  const type = typeOf(answer) ?? expected.type;
   let unreadable = 0;
   for (let index = 0; index < Math.min(items.length, expected.n); index += 1) {
     const item = items[index];
     // The base64 text is the larger half of a picture: let it go before the next one.
     items[index] = undefined;
-    const bytes = isObject(item) ? decodeBase64(item.b64_json) : undefined;
-    if (bytes === undefined) {
+    const picture = isObject(item) ? readPicture(item, type) : undefined;
+    if (picture === undefined) {
       unreadable += 1;
       continue;
     }
-    const { revised_prompt: revised } = item as { readonly revised_prompt?: unknown };
-    const revisedPrompt = typeof revised === 'string' ? revised : undefined;
-    yield { type: 'image', index, image: { bytes, type }, revisedPrompt };
+    yield { type: 'image', index, ...picture };
   }
   if (unreadable > 0) throw shapeError('holds a picture that cannot be read', response);
   return readUsage(answer.usage);
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
+/** Any JSON object. */
+export type JsonObject = Readonly<Record<string, unknown>>;
 
-function isObject(value: unknown): value is JsonObject {
+/** True for an object that is no list. */
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-async function readObject(response: Response): Promise<JsonObject | undefined> {
-  // Not `text()`, which swallows a byte order mark.
-  const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
+/** Parses a JSON object; `undefined` for anything else. */
+export function parseObject(text: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return isObject(value) ? value : undefined;
@@ -58,7 +60,8 @@ async function readObject(response: Response): Promise<JsonObject | undefined> {
   }
 }
 
-function shapeError(what: string, response: Response): ProviderError {
+/** The failure of an answer that is not what OpenAI documents. */
+export function shapeError(what: string, response: Response): ProviderError {
   return new ProviderError('shape', `The provider's answer ${what}.`, {
     billed: 'unknown',
     status: response.status,
@@ -71,24 +74,24 @@ const TYPES: ReadonlyMap<unknown, string> = new Map([
   ['webp', 'image/webp'],
 ]);
 
-function typeOf(format: unknown): string | undefined {
+/** The media type an answer claims for its pictures. */
+export function typeOf({ output_format: format }: JsonObject): string | undefined {
   return TYPES.get(format);
 }
 
-/**
- * Decodes canonical base64 only. Node skips whatever it does not know, takes two alphabets, and reads characters
- * beyond Latin-1 by their low byte; comparing lengths finds all of it at a fraction of what a pattern costs.
- */
-function decodeBase64(text: unknown): Buffer | undefined {
-  if (typeof text !== 'string' || text.length === 0 || text.length % 4 !== 0) return undefined;
-  if (Buffer.byteLength(text) !== text.length || text.includes('-') || text.includes('_')) return undefined;
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-  const bytes = Buffer.from(text, 'base64');
-  return bytes.length === (text.length / 4) * 3 - padding ? bytes : undefined;
+/** A picture as it lies in an answer, and the prompt as it was rewritten; `undefined` for one that is unreadable. */
+export function readPicture(
+  item: JsonObject,
+  type: string,
+): { readonly image: EncodedImage; readonly revisedPrompt: string | undefined } | undefined {
+  const { b64_json: text, revised_prompt: revised } = item;
+  const bytes = typeof text === 'string' ? decodeBase64(text) : undefined;
+  if (bytes === undefined) return undefined;
+  return { image: { bytes, type }, revisedPrompt: typeof revised === 'string' ? revised : undefined };
 }
 
 /** Passes on what is reported, however implausible; what is no number becomes NaN, which nobody mistakes for one. */
-function readUsage(usage: unknown): TokenUsage | undefined {
+export function readUsage(usage: unknown): TokenUsage | undefined {
   if (!isObject(usage)) return undefined;
   const { input_tokens_details: input, output_tokens_details: output } = usage;
   return {

@@ -1,7 +1,8 @@
 /** Which models one `openai()` offers: the table, what the host adds to it, and how long they live where it points. */
 import type { Lifecycle, Model } from '../core/provider.js';
 import { ConfigError } from '../errors.js';
-import { OPENAI_MODELS, type OpenAIModel } from './openai-models.js';
+import type { OpenAIModel } from './openai-model-row.js';
+import { OPENAI_MODELS } from './openai-models.js';
 
 /**
  * A model the table does not have: one it is `like`, whose request fields it takes; the vendor's own `id` of it,
@@ -23,6 +24,8 @@ export interface CatalogOptions {
   readonly atOpenAI: boolean;
   /** Whether successors draw for retired models. */
   readonly successorServes: boolean;
+  /** The ids of the only models there are; `undefined` means all of them. */
+  readonly only: readonly string[] | undefined;
 }
 
 /** Makes the rows by slug. Throws a `ConfigError` for an addition that cannot be one. */
@@ -36,7 +39,21 @@ export function openaiCatalog(options: CatalogOptions): ReadonlyMap<string, Open
     const row = added(addition, `openai.models[${index}]`);
     rows.set(row.model.slug, row);
   }
-  return rows;
+  return options.only === undefined ? rows : pick(rows, options.only);
+}
+
+function pick(rows: ReadonlyMap<string, OpenAIModel>, ids: readonly string[]): Map<string, OpenAIModel> {
+  const known = new Map([...rows.values()].map((row) => [row.model.upstreamId, row]));
+  const picked = new Map<string, OpenAIModel>();
+  for (const id of ids) {
+    const row = known.get(id);
+    if (row === undefined) {
+      const path = `openai.azure.deployment['${id}']`;
+      throw new ConfigError(path, `is no model; there are ${[...known.keys()].join(', ')}`);
+    }
+    picked.set(row.model.slug, row);
+  }
+  return picked;
 }
 
 function lifecycleOf({ lifecycle }: Model, serves: boolean): Lifecycle | undefined {

@@ -67,6 +67,8 @@ const BY_WORD: ReadonlyMap<unknown, Verdict> = new Map([
   // Our table is out of date, or the account may not use the model: nothing the client could mend.
   ['model_not_found', ACCOUNT],
   ['rate_limit_exceeded', LIMITED],
+  // Of the type that otherwise means a refusal for safety.
+  ['unsupported_parameter', REJECTED],
 ]);
 
 const BY_STATUS: ReadonlyMap<unknown, Verdict> = new Map([
@@ -95,13 +97,42 @@ export function toProviderError(thrown: unknown): ProviderError {
   if (!isObject(thrown)) return networkFailure(thrown);
   // The SDK wraps what its `fetch` throws.
   if (isProviderError(thrown.cause)) return thrown.cause;
-  const error: VendorError = thrown;
-  const { status } = error;
+  const { status } = thrown;
   if (typeof status !== 'number') return networkFailure(thrown);
-  const verdict = verdictOf(error, status);
+  return vendorFailure(thrown, { status, verdict: verdictOf(thrown, status), drawing: false });
+}
+
+/** Where in a stream an error came. */
+export interface StreamPosition {
+  /** The answer whose body the stream is. */
+  readonly response: Response;
+  /** True once previews came: from then on nothing is surely unbilled. */
+  readonly drawing: boolean;
+}
+
+/** Turns the error object of a stream into a `ProviderError`, by the same tables. */
+export function toStreamError(
+  error: Readonly<Record<string, unknown>>,
+  { response, drawing }: StreamPosition,
+): ProviderError {
+  // The status went out long before; the type tells which one it would have been.
+  const verdict = verdictOf(error, error.type === 'invalid_request_error' ? 400 : 500);
+  const { status, headers } = response;
+  const vendor = { ...error, error, headers, requestID: headers.get('x-request-id') };
+  return vendorFailure(vendor, { status, verdict, drawing });
+}
+
+interface Circumstances {
+  readonly status: number;
+  readonly verdict: Verdict;
+  readonly drawing: boolean;
+}
+
+function vendorFailure(error: VendorError, { status, verdict, drawing }: Circumstances): ProviderError {
   const upstreamId = requestId(error.requestID);
+  const billed = isInputRefusal(error, verdict) ? 'no' : verdict.billed;
   return new ProviderError(verdict.kind, verdict.message, {
-    billed: isInputRefusal(error, verdict) ? 'no' : verdict.billed,
+    billed: drawing ? 'unknown' : billed,
     status,
     upstreamId,
     retryAfter: verdict.kind === 'rate_limited' ? retryAfterSeconds(error.headers) : undefined,

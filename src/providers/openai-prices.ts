@@ -14,16 +14,45 @@ function withMargin(microUsd: number): MicroUsd {
   return Math.ceil(microUsd * MARGIN) as MicroUsd;
 }
 
+/** Output tokens of a preview, whatever its size: developers.openai.com, image generation guide. */
+const PREVIEW_TOKENS = 100;
+
+/**
+ * Input tokens of a picture at models with three sizes: 65, and 129 for each of at most four tiles of 512 pixels,
+ * since it is made to fit 2048 by 512. High fidelity adds up to 6,240. From developers.openai.com, vision guide.
+ */
+const TILED_INPUT_TOKENS = { low: 65 + 4 * 129, high: 65 + 4 * 129 + 6240 } as const;
+
+/** At models with free sizes: at most 1,536 patches of 32 pixels, found by measuring, community.openai.com/t/1382940. */
+const PATCHED_INPUT_TOKENS = 1536;
+
 /** Dollars per picture by quality. */
 type Reported = Readonly<Record<string, number>>;
 
-/** The price of a model with three sizes, from reported prices of the square one and of the two oblong ones. */
-export function threeSizePrice(tokens: TokenRates, square: Reported, oblong: Reported): TokenPrice {
+/** What a price of a model with three sizes is made from. */
+export interface ThreeSizePrice {
+  /** Rates per million tokens. */
+  readonly tokens: TokenRates;
+  /** Reported prices of the square picture. */
+  readonly square: Reported;
+  /** Reported prices of the two oblong ones. */
+  readonly oblong: Reported;
+  /** The highest `input_fidelity` there is. */
+  readonly fidelity: 'low' | 'high';
+}
+
+/** The price of a model with three sizes. */
+export function threeSizePrice({ tokens, square, oblong, fidelity }: ThreeSizePrice): TokenPrice {
   const row = (reported: Reported) =>
     Object.fromEntries(
       Object.entries(reported).map(([quality, price]) => [quality, withMargin(dollars(price))]),
     );
-  return { tokens, ceiling: { '1024x1024': row(square), '*': row(oblong) } };
+  return {
+    tokens,
+    ceiling: { '1024x1024': row(square), '*': row(oblong) },
+    inputImageTokens: Math.ceil(TILED_INPUT_TOKENS[fidelity] * MARGIN),
+    previewTokens: PREVIEW_TOKENS,
+  };
 }
 
 /** Sizes worth a row of their own; every other one is held at the dearest, the largest square. */
@@ -66,5 +95,10 @@ export function freeSizePrice(axes: Readonly<Record<string, number>>): TokenPric
     ...Object.fromEntries(COMMON_SIZES.map((size) => [`${size.width}x${size.height}`, row(size)])),
     '*': row(DEAREST_SIZE),
   };
-  return { tokens: FREE_SIZE_RATES, ceiling };
+  return {
+    tokens: FREE_SIZE_RATES,
+    ceiling,
+    inputImageTokens: Math.ceil(PATCHED_INPUT_TOKENS * MARGIN),
+    previewTokens: PREVIEW_TOKENS,
+  };
 }

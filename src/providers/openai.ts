@@ -1,16 +1,25 @@
 /**
- * OpenAI's Images API, and servers that speak it: DALL·E and the GPT Image models, through the official SDK.
- * Labels in `metadata` are not sent, because the API has nowhere to put them.
+ * OpenAI's Images API, at OpenAI, at Azure, and at servers that speak it: DALL·E and the GPT Image models, through
+ * the official SDK. Labels in `metadata` are not sent, because the API has nowhere to put them.
  */
-import OpenAI from 'openai';
+import OpenAI, { AzureOpenAI, type ClientOptions } from 'openai';
 import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js';
+import { unlessAborted } from '../core/wait.js';
 import { ConfigError, ProviderError } from '../errors.js';
 import { readImages } from './openai-answer.js';
 import { type ModelAddition, openaiCatalog } from './openai-catalog.js';
 import { requestId, toProviderError } from './openai-errors.js';
-import { type Moderation, requestBody } from './openai-request.js';
+import { type AzureOptions, checkOptions, isHeaderValue } from './openai-options.js';
+import {
+  editForm,
+  type HostSettings,
+  type InputFidelity,
+  type Moderation,
+  requestFields,
+} from './openai-request.js';
+import { isEventStream, readStream } from './openai-stream.js';
 
-export type { ModelAddition, Moderation };
+export type { AzureOptions, InputFidelity, ModelAddition, Moderation };
 
 /** Options of {@link openai}. The environment is never read. */
 export interface OpenAIOptions {
@@ -19,7 +28,7 @@ export interface OpenAIOptions {
    * @defaultValue `'openai'`
    */
   readonly name?: string | undefined;
-  /** The key, required unless `client` is given. Servers that want none take any. */
+  /** The key, required unless `client` or `azureADTokenProvider` is given. Servers that want none take any. */
   readonly apiKey?: string | undefined;
   /**
    * Where the API is, `/v1` included. Anywhere but at OpenAI's own host nothing is retired.
@@ -36,7 +45,18 @@ export interface OpenAIOptions {
    * @defaultValue the key's own
    */
   readonly project?: string | undefined;
-  /** A client of yours, instead of the four options above. Its own `fetch`, retries and timeout are not used. */
+  /**
+   * Azure OpenAI instead of OpenAI, in place of `baseURL`, `organization` and `project`. Nothing is retired there.
+   * @defaultValue OpenAI
+   */
+  readonly azure?: AzureOptions | undefined;
+  /**
+   * Gives the Microsoft Entra token of each request; with `azure`, in place of `apiKey`. It is asked before every
+   * call, so it should remember its tokens.
+   * @defaultValue `apiKey` is used
+   */
+  readonly azureADTokenProvider?: (() => Promise<string>) | undefined;
+  /** A client of yours, instead of the six options above. Its own `fetch`, retries and timeout are not used. */
   readonly client?: OpenAI | undefined;
   /**
    * Models the table does not have yet, or rows to replace.
@@ -49,48 +69,72 @@ export interface OpenAIOptions {
    */
   readonly retired?: 'successor' | 'refuse' | undefined;
   /**
-   * How strictly GPT Image models are moderated.
+   * How strictly GPT Image models are moderated when they draw from words. Clients say otherwise by
+   * `metadata.moderation`, where that is allowed.
    * @defaultValue OpenAI's own, `'auto'`
    */
   readonly moderation?: Moderation | undefined;
+  /**
+   * How closely edits keep to their input pictures, at models where that is a choice. Clients say otherwise by
+   * `metadata.input_fidelity`, where that is allowed.
+   * @defaultValue OpenAI's own, `'low'`
+   */
+  readonly inputFidelity?: InputFidelity | undefined;
 }
 
-/** The call's signal is the deadline; the SDK's own timer gets the longest a timer can hold. */
-const NO_TIMEOUT_MS = 2 ** 31 - 1;
-
 /**
- * Makes a provider for OpenAI, or for a server that speaks its Images API. Does no I/O. Throws a `ConfigError` for
- * a wrong option, such as a missing `apiKey`.
+ * Makes a provider for OpenAI, for Azure OpenAI, or for a server that speaks their Images API. Does no I/O. Throws a
+ * `ConfigError` for a wrong option, such as a missing `apiKey`.
  */
 export function openai(options: OpenAIOptions = {}): Provider {
   checkOptions(options);
   const client = options.client ?? ownClient(options);
-  const headers = options.client === undefined ? pinnedHeaders(options) : {};
+  if (options.client !== undefined && !canBeCopied(client)) {
+    throw new ConfigError(
+      'openai.client',
+      'must be a client of the openai package that withOptions() can copy',
+    );
+  }
+  const { deployment } = options.azure ?? {};
   const atOpenAI = isOpenAIHost(client.baseURL);
   const rows = openaiCatalog({
     additions: options.models ?? [],
     atOpenAI,
     successorServes: options.retired !== 'refuse',
+    only: typeof deployment === 'object' ? Object.keys(deployment) : undefined,
   });
+  const settings: HostSettings = options;
 
   async function send(call: GenerateCall): Promise<Response> {
     const row = rows.get(call.model.slug);
     if (row === undefined) throw new ProviderError('rejected', 'No such model here.', { billed: 'no' });
-    const body = requestBody({ call, row, moderation: options.moderation });
-    const bound = client.withOptions({ fetch: call.fetch, maxRetries: 0, timeout: NO_TIMEOUT_MS });
-    return await bound.images
-      .generate(body as unknown as OpenAI.ImageGenerateParamsNonStreaming, {
-        signal: call.signal,
-        headers: { ...headers, 'X-Client-Request-Id': call.requestId },
-      })
-      .asResponse();
+    const { upstreamId } = row.model;
+    const named = typeof deployment === 'object' ? deployment[upstreamId] : deployment;
+    const bound = copyOf(client, named ?? upstreamId, {
+      fetch: call.fetch,
+      maxRetries: 0,
+      timeout: NO_TIMEOUT_MS,
+    });
+    const headers = { ...(await ownHeaders(options, call.signal)), 'X-Client-Request-Id': call.requestId };
+    const { signal } = call;
+    const parts = { call, row, settings };
+    if (call.operation === 'generate') {
+      const body = requestFields(parts) as unknown as OpenAI.ImageGenerateParams;
+      return await bound.images.generate(body, { signal, headers }).asResponse();
+    }
+    const { bytes, contentType } = editForm(parts);
+    const form = { body: bytes, signal, headers: { ...headers, 'Content-Type': contentType } };
+    return await bound.post('/images/edits', form).asResponse();
   }
 
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
+    const { n, previews } = call;
+    const type = `image/${call.outputFormat ?? call.model.formats[0] ?? 'png'}`;
     try {
       const response = await send(call);
-      const type = `image/${call.outputFormat ?? call.model.formats[0] ?? 'png'}`;
-      const usage = yield* readImages(response, { n: call.n, type });
+      const usage = isEventStream(response)
+        ? yield* readStream(response, { previews, type })
+        : yield* readImages(response, { n, type });
       yield { type: 'end', usage, upstreamId: requestId(response.headers.get('x-request-id')) };
     } catch (error) {
       // Abort errors come in three forms, by the SDK's version and by where it was; the reason is always one.
@@ -107,95 +151,79 @@ export function openai(options: OpenAIOptions = {}): Provider {
   };
 }
 
+const OPENAI_URL = 'https://api.openai.com/v1';
+
+/** The call's signal is the deadline; the SDK's own timer gets the longest a timer can hold. */
+const NO_TIMEOUT_MS = 2 ** 31 - 1;
+
 /** Everything the SDK would otherwise read from the environment is said, and its logger, which prints prompts, is off. */
-function ownClient({ apiKey, baseURL, organization, project }: OpenAIOptions): OpenAI {
-  return new OpenAI({
-    apiKey: apiKey ?? '',
-    adminAPIKey: null,
-    webhookSecret: null,
-    baseURL: baseURL ?? OPENAI_URL,
-    organization: organization ?? null,
-    project: project ?? null,
-    logLevel: 'off',
+function ownClient({ apiKey, baseURL, organization, project, azure }: OpenAIOptions): OpenAI {
+  const common = { adminAPIKey: null, webhookSecret: null, logLevel: 'off' } as const;
+  if (azure === undefined) {
+    return new OpenAI({
+      ...common,
+      apiKey: apiKey ?? '',
+      baseURL: baseURL ?? OPENAI_URL,
+      organization: organization ?? null,
+      project: project ?? null,
+    });
+  }
+  return new AzureOpenAI({
+    ...common,
+    // It insists on one; where tokens are used instead, the headers of each request say so.
+    apiKey: apiKey ?? 'none',
+    // Not `endpoint`, which is refused where the environment has a base URL.
+    baseURL: `${azure.endpoint.replace(/\/+$/, '')}/openai`,
+    apiVersion: azure.apiVersion,
+    organization: null,
+    project: null,
   });
 }
 
-const OPENAI_URL = 'https://api.openai.com/v1';
-
-/** `OPENAI_CUSTOM_HEADERS` cannot be switched off, but headers of the request itself outrank it. */
-function pinnedHeaders({ apiKey, organization, project }: OpenAIOptions): Record<string, string | null> {
-  return {
-    Authorization: `Bearer ${apiKey}`,
-    'OpenAI-Organization': organization ?? null,
-    'OpenAI-Project': project ?? null,
-  };
+/** Copies a client. Version 6 forgets what only Azure has, and edits do not find their deployment by themselves. */
+function copyOf(client: OpenAI, deployment: string, changes: ClientOptions): OpenAI {
+  const { apiVersion, deploymentName } = client as OpenAI &
+    Partial<Pick<AzureOpenAI, 'apiVersion' | 'deploymentName'>>;
+  const azure = apiVersion === undefined ? {} : { apiVersion, deployment: deploymentName ?? deployment };
+  return client.withOptions({ ...changes, ...azure });
 }
 
-function isOpenAIHost(baseURL: string): boolean {
-  const { protocol, hostname } = new URL(baseURL);
-  return protocol === 'https:' && (hostname === 'api.openai.com' || hostname.endsWith('.api.openai.com'));
-}
-
-/** What a value of an option must be; said when it is not. */
-interface OptionRule {
-  readonly legal: (value: unknown) => boolean;
-  readonly must: string;
-}
-
-function oneOf(...values: readonly string[]): OptionRule {
-  return { legal: (value) => values.some((legal) => legal === value), must: `be "${values.join('" or "')}"` };
-}
-
-/** A value that goes into a header: an error about an illegal one would quote it, key and all. */
-const HEADER_VALUE: OptionRule = {
-  legal: (value) => typeof value === 'string' && /^[\x21-\x7e]+$/.test(value),
-  must: 'be printable ASCII without spaces, and not empty',
-};
-
-const RULES: Readonly<Record<keyof OpenAIOptions, OptionRule>> = {
-  name: {
-    legal: (value) => typeof value === 'string' && value !== '',
-    must: 'be a string that is not empty',
-  },
-  apiKey: HEADER_VALUE,
-  baseURL: { legal: isPlainURL, must: 'be an http(s) URL without credentials, query or fragment' },
-  organization: HEADER_VALUE,
-  project: HEADER_VALUE,
-  client: { legal: isClient, must: 'be a client of the openai package that withOptions() can copy' },
-  models: { legal: Array.isArray, must: 'be an array' },
-  retired: oneOf('successor', 'refuse'),
-  moderation: oneOf('auto', 'low'),
-};
-
-function isPlainURL(value: unknown): boolean {
-  if (typeof value !== 'string' || !URL.canParse(value)) return false;
-  const { protocol, username, password, search, hash } = new URL(value);
-  return /^https?:$/.test(protocol) && username + password + search + hash === '';
-}
-
-/** Calls are made by copies of the client. Version 6 cannot copy a client of Azure: it forgets its API version. */
-function isClient(value: unknown): boolean {
+function canBeCopied(client: OpenAI): boolean {
   try {
-    return (value as OpenAI).withOptions({}).images !== undefined;
+    return copyOf(client, 'none', {}).images !== undefined;
   } catch {
     return false;
   }
 }
 
-function checkOptions(options: OpenAIOptions): void {
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(RULES, name)) {
-      throw new ConfigError(`openai.${name}`, `is not an option; there are ${Object.keys(RULES).join(', ')}`);
-    }
-    const rule = RULES[name as keyof OpenAIOptions];
-    if (value !== undefined && !rule.legal(value))
-      throw new ConfigError(`openai.${name}`, `must ${rule.must}`);
+type HeaderChanges = Readonly<Record<string, string | null>>;
+
+/**
+ * What identifies us, unless the client is the host's. `OPENAI_CUSTOM_HEADERS` cannot be switched off, but headers
+ * of the request itself outrank it.
+ */
+async function ownHeaders(options: OpenAIOptions, signal: AbortSignal): Promise<HeaderChanges> {
+  const { client, azure, apiKey, organization = null, project = null, azureADTokenProvider } = options;
+  if (client !== undefined) return {};
+  const billed = { 'OpenAI-Organization': organization, 'OpenAI-Project': project };
+  if (azureADTokenProvider !== undefined) {
+    const token = await entraToken(azureADTokenProvider, signal);
+    return { ...billed, Authorization: `Bearer ${token}`, 'api-key': null };
   }
-  const { client, apiKey, baseURL, organization, project } = options;
-  if (client === undefined && apiKey === undefined) {
-    throw new ConfigError('openai.apiKey', 'must be given, or a client; the environment is not read');
-  }
-  if (client !== undefined && [apiKey, baseURL, organization, project].some((value) => value !== undefined)) {
-    throw new ConfigError('openai.client', 'takes the place of apiKey, baseURL, organization and project');
-  }
+  if (azure !== undefined) return { ...billed, Authorization: null, 'api-key': apiKey ?? null };
+  return { ...billed, Authorization: `Bearer ${apiKey}` };
+}
+
+/** A token, or our own account's trouble: nothing was sent, and what went wrong may quote credentials. */
+async function entraToken(provide: () => Promise<string>, signal: AbortSignal): Promise<string> {
+  const token = await unlessAborted(Promise.resolve().then(provide), signal).catch(() => undefined);
+  if (isHeaderValue(token)) return token;
+  throw new ProviderError('account', 'The provider does not serve this deployment at the moment.', {
+    billed: 'no',
+  });
+}
+
+function isOpenAIHost(baseURL: string): boolean {
+  const { protocol, hostname } = new URL(baseURL);
+  return protocol === 'https:' && (hostname === 'api.openai.com' || hostname.endsWith('.api.openai.com'));
 }

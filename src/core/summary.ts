@@ -1,0 +1,71 @@
+/** What the calls of a request come to: what is booked, and what was delivered or the failure it is answered with. */
+import { type Billed, ImagesError, isProviderError, ProviderError } from '../errors.js';
+import { type CallRecord, usageOf } from './call.js';
+import type { Amounts } from './ledger.js';
+import {
+  type FailureFacts,
+  NO_TOKENS,
+  type RequestHead,
+  type RequestOutcome,
+  type TokenTotals,
+} from './outcome.js';
+import type { TokenUsage } from './provider.js';
+import { billedOf } from './spend.js';
+
+/** Adds amounts of money or pictures. Throws `INTERNAL_ERROR` beyond what can be counted. */
+export function sum(amounts: readonly number[]): number {
+  const total = amounts.reduce((a, b) => a + b, 0);
+  if (!Number.isSafeInteger(total)) throw new ImagesError('INTERNAL_ERROR', 'A price is out of bounds.');
+  return total;
+}
+
+/** What is booked for the calls of a request. */
+export function booked(records: readonly CallRecord[]): Amounts {
+  return {
+    microUsd: sum(records.map(({ booking }) => booking.microUsd)),
+    images: sum(records.map(({ booking }) => booking.images)),
+  };
+}
+
+/** How a request ended whose calls are over: with pictures, or with the failure of its first picture. */
+export function endOf(records: readonly CallRecord[], head: RequestHead): RequestOutcome | ImagesError {
+  const pictures = records.flatMap((record) => record.pictures).sort((a, b) => a.index - b.index);
+  if (pictures.length === 0) return firstFailure(records);
+  const failures = records
+    .flatMap((record) => [...record.failures])
+    .map(([index, { code, reason, message }]): FailureFacts => ({ index, code, reason, message }))
+    .sort((a, b) => a.index - b.index);
+  const costMicroUsd = booked(records).microUsd;
+  const tokens = records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
+  return { head, pictures, failures, costMicroUsd, tokens };
+}
+
+function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {
+  const count = (tokens: number | undefined) =>
+    tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;
+  return {
+    textIn: total.textIn + count(usage?.textIn),
+    imageIn: total.imageIn + count(usage?.imageIn),
+    imageOut: total.imageOut + count(usage?.imageOut),
+    textOut: total.textOut + count(usage?.textOut),
+  };
+}
+
+/** Where any call may have been charged, so may a retry, and the error must say so. */
+function firstFailure(records: readonly CallRecord[]): ImagesError {
+  const failures = new Map(records.flatMap((record) => [...record.failures]));
+  const first = failures.get(Math.min(...failures.keys()));
+  if (first === undefined) return new ImagesError('INTERNAL_ERROR', 'Nothing was drawn.');
+  const charged = records.some(({ booking, outcome }) => {
+    return booking.microUsd > 0 || (outcome.type === 'failed' && billedOf(outcome.error) !== 'no');
+  });
+  return charged && (first.billed ?? 'no') === 'no' ? withBilled(first, 'unknown') : first;
+}
+
+function withBilled(error: ImagesError, billed: Billed): ImagesError {
+  const { code, message, details, retryAfter, reason, cause } = error;
+  const options = { details, retryAfter, reason, cause, billed };
+  if (!isProviderError(error)) return new ImagesError(code, message, options);
+  const { kind, status, upstreamId } = error;
+  return new ProviderError(kind, message, { ...options, status, upstreamId });
+}
