@@ -9,6 +9,7 @@ import { modelOf } from '../support/generate-call.js';
 
 const apiKey = 'sk-test';
 const elsewhere = 'http://127.0.0.1:9/v1';
+const azure = { endpoint: 'https://x.openai.azure.com', apiVersion: '2025-04-01-preview' };
 
 function priceOf(
   model: Model,
@@ -125,6 +126,50 @@ for (const [id, width, height, quality, tokens] of reported) {
   });
 }
 
+// Input tokens reported for real pictures, per input.
+const inputs: readonly (readonly [id: string, tokens: number])[] = [
+  // The largest of free sizes, and 1024x1024.
+  ['gpt-image-2', 1536],
+  ['gpt-image-2.6-sunburst', 1024],
+  // One tile, and 480x1408 as three; high fidelity adds the most to what is not square.
+  ['gpt-image-1', 194],
+  ['gpt-image-1.5', 452 + 6240],
+  ['gpt-image-1-mini', 452],
+];
+for (const [id, tokens] of inputs) {
+  test(`the ceiling of an edit by ${id} covers ${tokens} tokens for each of 16 pictures and a mask`, () => {
+    const { price, maxInputs } = modelOf(openai({ apiKey }), `openai/${id}`);
+    assert.equal(maxInputs, 16);
+    assert.ok(price !== undefined && isTokenPrice(price), 'priced by token');
+    const call = {
+      prompt: '',
+      negativePrompt: undefined,
+      n: 1,
+      size: 'auto',
+      quality: 'low',
+      previews: 0,
+    } as const;
+    const held = (count: number) => ceiling(price, { ...call, inputs: count }) ?? 0;
+    const cost = (17 * tokens * price.tokens.imageIn) / 1_000_000;
+    assert.ok(held(17) - held(0) >= cost, `${held(17) - held(0)} held, ${cost} cost`);
+  });
+}
+
+test('each preview is held at the hundred tokens OpenAI charges for it', () => {
+  const { price } = modelOf(openai({ apiKey }), 'openai/gpt-image-2');
+  assert.ok(price !== undefined && isTokenPrice(price), 'priced by token');
+  const call = {
+    prompt: '',
+    negativePrompt: undefined,
+    n: 1,
+    size: 'auto',
+    quality: 'low',
+    inputs: 0,
+  } as const;
+  const held = (previews: number) => ceiling(price, { ...call, previews }) ?? 0;
+  assert.equal(held(3) - held(0), 9000);
+});
+
 test("at OpenAI's own host models retire, and pictures carry credentials", () => {
   for (const baseURL of [undefined, 'https://api.openai.com/v1', 'https://eu.api.openai.com/v1/']) {
     const provider = openai({ apiKey, baseURL });
@@ -190,10 +235,28 @@ const wrong: readonly (readonly [path: string, options: any])[] = [
   ['openai.baseURL', { apiKey, baseURL: 'https://user:sk-secret@host/v1' }],
   ['openai.baseURL', { apiKey, baseURL: 'https://host/v1?key=sk-secret' }],
   ['openai.client', { client: {} }],
+  ['openai.client', { client: 'sk-secret' }],
+  ['openai.client', { client: new OpenAI({ apiKey }), azure }],
   ['openai.client', { client: { images: {}, withOptions: () => assert.fail('sk-secret') } }],
   ['openai.client', { client: new OpenAI({ apiKey }), apiKey }],
   ['openai.retired', { apiKey, retired: 'never' }],
   ['openai.moderation', { apiKey, moderation: 'none' }],
+  ['openai.inputFidelity', { apiKey, inputFidelity: 'max' }],
+  ['openai.apiKey', { azure }],
+  ['openai.azure', { apiKey, azure: 'https://x.openai.azure.com' }],
+  ['openai.azure', { apiKey, azure, baseURL: elsewhere }],
+  ['openai.azure', { apiKey, azure, project: 'p' }],
+  ['openai.azure.endPoint', { apiKey, azure: { ...azure, endPoint: elsewhere } }],
+  ['openai.azure.endpoint', { apiKey, azure: { apiVersion: '1' } }],
+  ['openai.azure.endpoint', { apiKey, azure: { ...azure, endpoint: 'x.openai.azure.com' } }],
+  ['openai.azure.apiVersion', { apiKey, azure: { endpoint: elsewhere } }],
+  ['openai.azure.apiVersion', { apiKey, azure: { ...azure, apiVersion: '1&x=2' } }],
+  ['openai.azure.deployment', { apiKey, azure: { ...azure, deployment: '../x' } }],
+  ['openai.azure.deployment', { apiKey, azure: { ...azure, deployment: { 'gpt-image-2': 'a/b' } } }],
+  ["openai.azure.deployment['gpt-9']", { apiKey, azure: { ...azure, deployment: { 'gpt-9': 'a' } } }],
+  ['openai.azureADTokenProvider', { azureADTokenProvider: 'sk-secret' }],
+  ['openai.azureADTokenProvider', { azureADTokenProvider: async () => 'sk-secret' }],
+  ['openai.azureADTokenProvider', { apiKey, azure, azureADTokenProvider: async () => 'sk-secret' }],
   ['openai.models', { apiKey, models: {} }],
   ['openai.models[0].like', { apiKey, models: [{ id: 'x' }] }],
   [

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 
 /** One request as it arrived. */
 export interface RecordedRequest {
@@ -43,7 +44,13 @@ export async function createOpenAIUpstream(): Promise<OpenAIUpstream> {
     const request = await record(incoming, left).catch(() => undefined);
     if (request === undefined) return;
     requests.push(request);
-    await handler(request, response);
+    try {
+      await handler(request, response);
+    } catch (error) {
+      // A fault of a test's own handler must not look like a vendor that is slow.
+      console.error(error);
+      response.destroy();
+    }
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -77,6 +84,19 @@ async function record(incoming: IncomingMessage, left: Promise<boolean>): Promis
 /** A request's body as the JSON it is. */
 export function jsonBody(request: RecordedRequest | undefined): Record<string, unknown> {
   return JSON.parse(request?.body.toString('utf8') ?? 'null');
+}
+
+/** A request's body as the form it is, read by the parser Node has. */
+export async function formBody(request: RecordedRequest | undefined): Promise<FormData> {
+  const contentType = request?.headers['content-type'] ?? '';
+  return await new Response(request?.body, { headers: { 'content-type': contentType } }).formData();
+}
+
+/** The fields of a request that are no files, whether it is JSON or a form. */
+export async function fieldsOf(request: RecordedRequest): Promise<Readonly<Record<string, unknown>>> {
+  if (request.headers['content-type'] === 'application/json') return jsonBody(request);
+  const fields = [...(await formBody(request))].filter(([, value]) => typeof value === 'string');
+  return Object.fromEntries(fields);
 }
 
 /** The smallest honest PNG: one transparent pixel. */
@@ -116,12 +136,6 @@ function failure(
   return json(status, { error: { ...error, message, type, param, code } }, headers);
 }
 
-/** How many pictures a request asks for: a JSON body's `n`. */
-function asked(request: RecordedRequest): number {
-  const n = request.headers['content-type']?.startsWith('application/json') ? jsonBody(request).n : 1;
-  return typeof n === 'number' ? n : 1;
-}
-
 /** What `answers.pictures` may vary. */
 export interface PicturesAnswer {
   /** The picture, sent as often as asked for. */
@@ -137,12 +151,12 @@ export interface PicturesAnswer {
 }
 
 function pictures(options: PicturesAnswer = {}): UpstreamHandler {
-  return (request, response) => {
+  return async (request, response) => {
     const picture = {
       revised_prompt: options.revisedPrompt,
       b64_json: (options.image ?? PIXEL_PNG).toString('base64'),
     };
-    const count = options.count ?? asked(request);
+    const count = options.count ?? Number((await fieldsOf(request)).n ?? 1);
     const data = Array.from({ length: count }, () => picture);
     const body = { created: 1_713_888_000, data, output_format: options.outputFormat, usage: options.usage };
     return json(200, body, { 'openai-processing-ms': '8123' })(request, response);
@@ -158,12 +172,85 @@ export const GPT_IMAGE_USAGE = {
   output_tokens_details: { text_tokens: 0, image_tokens: 1756 },
 } as const;
 
+/** One server-sent event, as OpenAI writes it: its type is its name, too. */
+export function sseFrame(value: { readonly type: string; readonly [field: string]: unknown }): string {
+  return `event: ${value.type}\ndata: ${JSON.stringify(value)}\n\n`;
+}
+
+/** What `streamFrames` may vary. */
+export interface StreamedPicture {
+  /** What asked for it. */
+  readonly prefix?: 'image_generation' | 'image_edit';
+  /** Previews before it. */
+  readonly previews?: number;
+  /** The picture, and each of its previews. */
+  readonly image?: Buffer;
+  /** `output_format`. */
+  readonly outputFormat?: string;
+  /** `usage` as it is; absent when undefined. */
+  readonly usage?: unknown;
+}
+
+/** The events of one streamed picture, the picture itself last. */
+export function streamFrames(options: StreamedPicture = {}): readonly string[] {
+  const { prefix = 'image_generation', previews = 0, image = PIXEL_PNG, outputFormat = 'png' } = options;
+  const common = {
+    b64_json: image.toString('base64'),
+    created_at: 1_713_888_000,
+    size: '1024x1024',
+    quality: 'medium',
+    background: 'opaque',
+    output_format: outputFormat,
+  };
+  const partial = (index: number) =>
+    sseFrame({ type: `${prefix}.partial_image`, ...common, partial_image_index: index });
+  const usage = 'usage' in options ? options.usage : GPT_IMAGE_USAGE;
+  return [
+    ...Array.from({ length: previews }, (_, index) => partial(index)),
+    sseFrame({ type: `${prefix}.completed`, ...common, usage }),
+  ];
+}
+
+/** Answers a stream of these pieces, each written by itself, and ends it. */
+function stream(pieces: Iterable<string | Uint8Array>): UpstreamHandler {
+  return async (_request, response) => {
+    beginStream(response);
+    for (const piece of pieces) {
+      response.write(piece);
+      await setImmediate();
+    }
+    response.end();
+  };
+}
+
+function beginStream(response: ServerResponse): void {
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'x-request-id': REQUEST_ID,
+  });
+}
+
 /** Ready-made answers, in the shapes OpenAI's own have. */
 export const answers = {
   json,
   raw,
   failure,
   pictures,
+  stream,
+  /** Sends these pieces of a stream, and then nothing. */
+  stallingStream:
+    (pieces: readonly string[]): UpstreamHandler =>
+    (_request, response) => {
+      beginStream(response);
+      for (const piece of pieces) response.write(piece);
+    },
+  /** Sends these pieces of a stream and cuts the connection. */
+  cutStream:
+    (pieces: readonly string[]): UpstreamHandler =>
+    (_request, response) => {
+      beginStream(response);
+      response.write(pieces.join(''), () => response.destroy());
+    },
   /** A DALL·E 3 success: one picture and the prompt as it was rewritten. */
   dallE3: (revisedPrompt = 'A lighthouse on a cliff at dusk, in oil.') => pictures({ revisedPrompt }),
   /** A DALL·E 2 success. */
