@@ -19,8 +19,13 @@ import { memoryBudget } from 'express-images-router/budgets/memory';
 import { openai } from 'express-images-router/providers/openai';
 import { placeholder } from 'express-images-router/providers/placeholder';
 import { filesystem } from 'express-images-router/storage/filesystem';
+import sharp from 'sharp';
 
 const { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseURL, PORT = '3000' } = process.env;
+
+// The router runs several picture jobs side by side and sees each picture once.
+sharp.concurrency(1);
+sharp.cache(false);
 
 const demoKey = `demo-${randomBytes(16).toString('hex')}`;
 
