@@ -65,8 +65,10 @@ function tokenCeiling(price: TokenPrice, call: PricedCall): number | undefined {
   const { textIn, imageIn, imageOut } = price.tokens;
   const text = Buffer.byteLength(call.prompt) + Buffer.byteLength(call.negativePrompt ?? '');
   const inputs = call.inputs * (price.inputImageTokens ?? 0);
-  const previews = call.n * call.previews * (price.previewTokens ?? 0);
-  return output * call.n + Math.ceil((text * textIn + inputs * imageIn + previews * imageOut) / PER_MILLION);
+  const previews = call.previews * (price.previewTokens ?? 0);
+  // Vendors bill n pictures as n calls: what goes in counts for each of them (community.openai.com/t/1382940).
+  const besides = text * textIn + inputs * imageIn + previews * imageOut;
+  return output * call.n + Math.ceil((call.n * besides) / PER_MILLION);
 }
 
 /**

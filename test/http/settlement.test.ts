@@ -15,8 +15,8 @@ const BY_TOKEN: TokenPrice = {
   ceiling: usd(0.2),
 };
 
-/** Three pictures and the twelve bytes of the prompt. */
-const SHARE = 600_060;
+/** Three pictures, each with the twelve bytes of the prompt. */
+const SHARE = 600_180;
 
 interface Row {
   readonly title: string;
@@ -122,7 +122,7 @@ const TOKENS: readonly Row[] = [
     ],
     ...[
       { textIn: 0, imageIn: 0, imageOut: 1e300 },
-      { textIn: 0, imageIn: 0, imageOut: 60_010 },
+      { textIn: 0, imageIn: 0, imageOut: 60_020 },
     ],
     { textIn: 0, imageIn: 0, imageOut: Number.POSITIVE_INFINITY },
   ].map(
@@ -187,7 +187,7 @@ for (const [title, model, billed, options, booked] of [
   ['priced by picture, surely unbilled', {}, 'no', {}, [40_000, 1]],
   ['priced by picture, perhaps billed', {}, 'unknown', {}, [120_000, 3]],
   ['priced by picture, waived', {}, 'unknown', { spend: { unknownCost: 'waive' } }, [40_000, 1]],
-  ['priced by token, surely unbilled', { price: BY_TOKEN }, 'no', {}, [200_020, 1]],
+  ['priced by token, surely unbilled', { price: BY_TOKEN }, 'no', {}, [200_060, 1]],
 ] as const) {
   test(`a call that failed after one of three pictures, ${title}: ${booked[0]} are booked`, async (t) => {
     const app = await createTestApp(t, {
