@@ -80,7 +80,11 @@ const AZURE_RULES: Rules = {
   endpoint: PLAIN_URL,
   apiVersion: URL_WORD,
   deployment: {
-    legal: (value) => isWord(value) || (OBJECT.legal(value) && Object.values(value as object).every(isWord)),
+    legal(value) {
+      if (!OBJECT.legal(value)) return isWord(value);
+      const names = Object.values(value as object);
+      return names.length > 0 && names.every(isWord);
+    },
     must: 'be the name of a deployment (letters, digits and . _ -), or an object of such names by model id',
   },
 };
@@ -98,8 +102,9 @@ export function checkOptions(options: object): void {
   if (given.azure !== undefined) {
     checkValues(given.azure as object, 'openai.azure', AZURE_RULES);
     for (const name of ['endpoint', 'apiVersion']) {
-      if (!((given.azure as Given)[name] !== undefined))
+      if ((given.azure as Given)[name] === undefined) {
         throw new ConfigError(`openai.azure.${name}`, 'must be given');
+      }
     }
   }
   checkTogether(given);
@@ -135,6 +140,9 @@ function checkTogether(given: Given): void {
     throw new ConfigError('openai.azureADTokenProvider', 'goes with azure only');
   }
   if ([given.client, given.apiKey, given.azureADTokenProvider].every((value) => value === undefined)) {
-    throw new ConfigError('openai.apiKey', 'must be given, or a client; the environment is not read');
+    throw new ConfigError(
+      'openai.apiKey',
+      'must be given, or a client, or for Azure a token provider; the environment is not read',
+    );
   }
 }

@@ -9,14 +9,9 @@ import { ConfigError, ProviderError } from '../errors.js';
 import { readImages } from './openai-answer.js';
 import { type ModelAddition, openaiCatalog } from './openai-catalog.js';
 import { requestId, toProviderError } from './openai-errors.js';
+import type { OpenAIModel } from './openai-model-row.js';
 import { type AzureOptions, checkOptions, isHeaderValue } from './openai-options.js';
-import {
-  editForm,
-  type HostSettings,
-  type InputFidelity,
-  type Moderation,
-  requestFields,
-} from './openai-request.js';
+import { editForm, type InputFidelity, type Moderation, requestFields } from './openai-request.js';
 import { isEventStream, readStream } from './openai-stream.js';
 
 export type { AzureOptions, InputFidelity, ModelAddition, Moderation };
@@ -88,50 +83,23 @@ export interface OpenAIOptions {
  */
 export function openai(options: OpenAIOptions = {}): Provider {
   checkOptions(options);
-  const client = options.client ?? ownClient(options);
-  if (options.client !== undefined && !canBeCopied(client)) {
-    throw new ConfigError(
-      'openai.client',
-      'must be a client of the openai package that withOptions() can copy',
-    );
-  }
-  const { deployment } = options.azure ?? {};
+  const client = options.client === undefined ? ownClient(options) : hostClient(options.client);
   const atOpenAI = isOpenAIHost(client.baseURL);
+  const deployment = options.azure?.deployment;
   const rows = openaiCatalog({
     additions: options.models ?? [],
     atOpenAI,
     successorServes: options.retired !== 'refuse',
     only: typeof deployment === 'object' ? Object.keys(deployment) : undefined,
   });
-  const settings: HostSettings = options;
-
-  async function send(call: GenerateCall): Promise<Response> {
-    const row = rows.get(call.model.slug);
-    if (row === undefined) throw new ProviderError('rejected', 'No such model here.', { billed: 'no' });
-    const { upstreamId } = row.model;
-    const named = typeof deployment === 'object' ? deployment[upstreamId] : deployment;
-    const bound = copyOf(client, named ?? upstreamId, {
-      fetch: call.fetch,
-      maxRetries: 0,
-      timeout: NO_TIMEOUT_MS,
-    });
-    const headers = { ...(await ownHeaders(options, call.signal)), 'X-Client-Request-Id': call.requestId };
-    const { signal } = call;
-    const parts = { call, row, settings };
-    if (call.operation === 'generate') {
-      const body = requestFields(parts) as unknown as OpenAI.ImageGenerateParams;
-      return await bound.images.generate(body, { signal, headers }).asResponse();
-    }
-    const { bytes, contentType } = editForm(parts);
-    const form = { body: bytes, signal, headers: { ...headers, 'Content-Type': contentType } };
-    return await bound.post('/images/edits', form).asResponse();
-  }
 
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
     const { n, previews } = call;
     const type = `image/${call.outputFormat ?? call.model.formats[0] ?? 'png'}`;
     try {
-      const response = await send(call);
+      const row = rows.get(call.model.slug);
+      if (row === undefined) throw new ProviderError('rejected', 'No such model here.', { billed: 'no' });
+      const response = await send({ call, row, client, options });
       const usage = isEventStream(response)
         ? yield* readStream(response, { previews, type })
         : yield* readImages(response, { n, type });
@@ -149,6 +117,32 @@ export function openai(options: OpenAIOptions = {}): Provider {
     contentCredentials: atOpenAI,
     generate,
   };
+}
+
+/** What sending a call takes. */
+interface Sending {
+  readonly call: GenerateCall;
+  readonly row: OpenAIModel;
+  readonly client: OpenAI;
+  readonly options: OpenAIOptions;
+}
+
+async function send({ call, row, client, options }: Sending): Promise<Response> {
+  const { fetch, signal } = call;
+  const { upstreamId } = row.model;
+  const names = options.azure?.deployment;
+  const deployment = (typeof names === 'object' ? names[upstreamId] : names) ?? upstreamId;
+  const bound = copyOf(client, deployment, { fetch, maxRetries: 0, timeout: NO_TIMEOUT_MS });
+  const headers = { ...(await ownHeaders(options, signal)), 'X-Client-Request-Id': call.requestId };
+  const parts = { call, row, settings: options };
+  if (call.operation === 'generate') {
+    const body = requestFields(parts) as unknown as OpenAI.ImageGenerateParams;
+    return await bound.images.generate(body, { signal, headers }).asResponse();
+  }
+  // Not `images.edit()`, which changes line ends and uses `fetch` for more than the request.
+  const { bytes, contentType } = editForm(parts);
+  const form = { body: bytes, signal, headers: { ...headers, 'Content-Type': contentType } };
+  return await bound.post('/images/edits', form).asResponse();
 }
 
 const OPENAI_URL = 'https://api.openai.com/v1';
@@ -188,12 +182,15 @@ function copyOf(client: OpenAI, deployment: string, changes: ClientOptions): Ope
   return client.withOptions({ ...changes, ...azure });
 }
 
-function canBeCopied(client: OpenAI): boolean {
+/** The host's client, if calls can be made by copies of it. */
+function hostClient(client: OpenAI): OpenAI {
   try {
-    return copyOf(client, 'none', {}).images !== undefined;
+    if (copyOf(client, 'none', {}).images !== undefined) return client;
   } catch {
-    return false;
+    // Whatever it is, and whatever it says: it is none.
   }
+  const message = 'must be a client of the openai package that withOptions() can copy';
+  throw new ConfigError('openai.client', message);
 }
 
 type HeaderChanges = Readonly<Record<string, string | null>>;

@@ -252,6 +252,7 @@ const wrong: readonly (readonly [path: string, options: any])[] = [
   ['openai.azure.apiVersion', { apiKey, azure: { endpoint: elsewhere } }],
   ['openai.azure.apiVersion', { apiKey, azure: { ...azure, apiVersion: '1&x=2' } }],
   ['openai.azure.deployment', { apiKey, azure: { ...azure, deployment: '../x' } }],
+  ['openai.azure.deployment', { apiKey, azure: { ...azure, deployment: {} } }],
   ['openai.azure.deployment', { apiKey, azure: { ...azure, deployment: { 'gpt-image-2': 'a/b' } } }],
   ["openai.azure.deployment['gpt-9']", { apiKey, azure: { ...azure, deployment: { 'gpt-9': 'a' } } }],
   ['openai.azureADTokenProvider', { azureADTokenProvider: 'sk-secret' }],
