@@ -3,7 +3,7 @@ import { ConfigError, ImagesError } from '../errors.js';
 import { mayUse } from './access.js';
 import type { Caller } from './caller.js';
 import { type ModelStatus, modelStatus } from './lifecycle.js';
-import { ceiling } from './prices.js';
+import { ceiling, isWholePrice } from './prices.js';
 import type { Model, Price, Provider, Successor } from './provider.js';
 import { sizeName } from './sizes.js';
 
@@ -124,6 +124,12 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
         );
       }
       checkPriced(model, price);
+      if (!(Number.isSafeInteger(model.maxImages) && model.maxImages >= 1)) {
+        throw new ConfigError(
+          `${provider.name}: ${model.slug}.maxImages`,
+          `expected a whole number of at least 1, got ${model.maxImages}`,
+        );
+      }
       const backends = entries.get(model.slug) ?? [];
       backends.push({
         ...{ provider, model, price, hostPriced: hostPrice !== undefined },
@@ -136,6 +142,12 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
 
 /** A size or quality without a price would be refused on every request; better to hear of it now. */
 function checkPriced(model: Model, price: Price): void {
+  if (!isWholePrice(price)) {
+    throw new ConfigError(
+      `models['${model.slug}'].price`,
+      'expected amounts made by usd(), such as usd(0.04)',
+    );
+  }
   if (model.sizes.kind !== 'list') return;
   for (const size of model.sizes.values) {
     for (const quality of model.qualities.length === 0 ? [undefined] : model.qualities) {

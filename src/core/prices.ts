@@ -48,6 +48,23 @@ export function isTokenPrice(price: Price): price is TokenPrice {
   return typeof price === 'object' && 'tokens' in price;
 }
 
+/** True for a price all of whose figures are whole and not negative: without TypeScript, `0.04` looks like one. */
+export function isWholePrice(price: Price): boolean {
+  const figures = isTokenPrice(price)
+    ? [
+        ...Object.values(price.tokens),
+        price.inputImageTokens,
+        price.previewTokens,
+        ...tableFigures(price.ceiling),
+      ]
+    : tableFigures(price);
+  return figures.every((figure) => figure === undefined || (Number.isSafeInteger(figure) && figure >= 0));
+}
+
+function tableFigures(price: Exclude<Price, TokenPrice>): readonly number[] {
+  return typeof price === 'object' ? Object.values(price).flatMap((row) => Object.values(row)) : [price];
+}
+
 function perPicture(price: Exclude<Price, TokenPrice>, call: PricedCall): number | undefined {
   return typeof price === 'number' ? price : tableAmount(price, call);
 }

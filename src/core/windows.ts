@@ -10,8 +10,8 @@ const MICRO = 1_000_000;
  * number from 0 to 9 billion.
  */
 export function usd(dollars: number): MicroUsd {
-  const micro = Math.round(dollars * MICRO);
-  if (typeof dollars !== 'number' || !(micro >= 0) || !Number.isSafeInteger(micro)) {
+  const micro = typeof dollars === 'number' ? Math.round(dollars * MICRO) : Number.NaN;
+  if (!(micro >= 0) || !Number.isSafeInteger(micro)) {
     throw new ConfigError('usd()', `expected an amount of US dollars from 0 to 9 billion, got ${dollars}`);
   }
   return micro as MicroUsd;
