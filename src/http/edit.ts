@@ -2,6 +2,7 @@
 import { decodeBase64 } from '../core/base64.js';
 import type { EncodedImage } from '../core/image.js';
 import type { CheckedInput, CheckInput } from '../core/picture.js';
+import type { Warning } from '../core/request.js';
 import { invalid } from '../core/validation.js';
 import type { ErrorDetail } from '../errors.js';
 import type { Exchange } from './exchange.js';
@@ -14,6 +15,7 @@ import {
   editProperties,
   editSchema,
   formSchema,
+  generateProperties,
   type Schema,
   type Validate,
 } from './schema.js';
@@ -30,6 +32,8 @@ export interface EditOptions {
 
 const MAX_IMAGES = 16;
 const MAX_FIELDS = 32;
+/** Fields of a form that are files. */
+const PICTURE_FIELDS: readonly string[] = ['image', 'image[]', 'mask'];
 
 interface Picture {
   /** Where the client put it. */
@@ -41,6 +45,7 @@ interface EditBody {
   readonly fields: Fields;
   readonly images: readonly Picture[];
   readonly mask: Picture | undefined;
+  readonly warnings: readonly Warning[];
 }
 
 /** Makes the reader of edit bodies. */
@@ -53,10 +58,15 @@ export function editReader({ intake, editBytes, checkInput }: EditOptions): Oper
     const form = await readMultipart(req, limits);
     const fields = withoutNulls(typedFields(form));
     validateForm(fields);
+    const texts = PICTURE_FIELDS.filter((field) => form.fields.has(field));
+    if (texts.length > 0) throw invalid(texts.map((field) => ({ field, message: 'expected a file' })));
     const named = (...names: readonly string[]) => form.files.filter(({ field }) => names.includes(field));
     const [mask, ...masks] = named('mask');
     if (masks.length > 0) throw invalid([{ field: 'mask', message: 'expected one mask' }]);
-    return { fields, images: placed(named('image', 'image[]')), mask };
+    const others = form.files.filter(({ field }) => !PICTURE_FIELDS.includes(field));
+    const names = { ...fields, ...Object.fromEntries(others.map(({ field }) => [field, true])) };
+    const warnings = unknownFields(names, generateProperties);
+    return { fields, images: placed(named('image', 'image[]')), mask, warnings };
   }
 
   async function readJson(exchange: Exchange): Promise<EditBody> {
@@ -64,7 +74,8 @@ export function editReader({ intake, editBytes, checkInput }: EditOptions): Oper
     const images = (fields.images as readonly unknown[]).map((value, place) => {
       return fromDataUrl(value, `images[${place}]`);
     });
-    return { fields, images, mask: fields.mask === undefined ? undefined : fromDataUrl(fields.mask, 'mask') };
+    const mask = fields.mask === undefined ? undefined : fromDataUrl(fields.mask, 'mask');
+    return { fields, images, mask, warnings: unknownFields(fields, editProperties) };
   }
 
   async function checked(picture: Picture): Promise<CheckedInput | ErrorDetail> {
@@ -85,10 +96,11 @@ export function editReader({ intake, editBytes, checkInput }: EditOptions): Oper
     const faults = results.filter((result): result is ErrorDetail => 'message' in result);
     if (faults.length > 0) throw invalid(faults);
     const pictures = results.filter((result): result is CheckedInput => 'size' in result);
-    if (mask === undefined) return { inputs: pictures };
-    const [first, last] = [pictures[0], pictures.at(-1)];
-    checkMask(first, last);
-    return { inputs: pictures.slice(0, -1), ...(last !== undefined && { mask: last }) };
+    const inputs = pictures.map(({ bytes, type }): EncodedImage => ({ bytes, type }));
+    if (mask === undefined) return { inputs };
+    checkMask(pictures[0], pictures.at(-1));
+    const last = inputs.pop();
+    return { inputs, ...(last !== undefined && { mask: last }) };
   }
 
   return {
@@ -97,7 +109,7 @@ export function editReader({ intake, editBytes, checkInput }: EditOptions): Oper
       const body = isMultipart(exchange.req) ? await readForm(exchange) : await readJson(exchange);
       const pictures = await checkAll(body);
       const request = { ...imageRequest(body.fields, 'edit'), ...pictures };
-      return { fields: body.fields, request, warnings: unknownFields(body.fields, editProperties) };
+      return { fields: body.fields, request, warnings: body.warnings };
     },
   };
 }
@@ -119,7 +131,7 @@ function placed(files: readonly FormFile[]): readonly Picture[] {
 /** A form knows only text; the schema says which fields are more. What does not read as such stays text and is refused. */
 function typedFields({ fields }: MultipartForm): unknown {
   return Object.fromEntries(
-    [...fields].map(([name, text]) => [name, typedField(editProperties[name], text)]),
+    [...fields].map(([name, text]) => [name, typedField(generateProperties[name], text)]),
   );
 }
 

@@ -32,12 +32,11 @@ export interface MultipartForm {
 }
 
 const FIELD_BYTES = 128 * 1024;
-const NAME_BYTES = 100;
 const HEADER_PAIRS = 16;
 
 /** True for a request whose body says that it is a form. */
 export function isMultipart(req: Request): boolean {
-  return /^multipart\/form-data(;|$)/i.test(req.get('content-type')?.trim() ?? '');
+  return /^\s*multipart\/form-data\s*(;|$)/i.test(req.get('content-type') ?? '');
 }
 
 /** Reads a form. Throws `VALIDATION_ERROR` for a broken one, and `PAYLOAD_TOO_LARGE`. */
@@ -56,7 +55,6 @@ function createParser(req: Request, limits: MultipartLimits) {
   return new Busboy({
     headers: { ...req.headers, 'content-type': req.get('content-type') ?? '' },
     limits: {
-      fieldNameSize: NAME_BYTES,
       fieldSize: FIELD_BYTES,
       fields: limits.fields,
       files: limits.files,
@@ -71,23 +69,25 @@ function parseForm(req: Request, limits: MultipartLimits): Promise<MultipartForm
   const fields = new Map<string, string>();
   const files: FormFile[] = [];
   return new Promise((resolve, reject) => {
+    if (req.destroyed) throw CLIENT_LEFT;
+    if (req.get('content-encoding') !== undefined)
+      throw bodyFault('expected a form without Content-Encoding');
     if (Number(req.get('content-length')) > limits.bytes) throw tooLarge(limits.bytes);
     const parser = createParser(req, limits);
-    parser.on('field', (name, value, nameTruncated, valueTruncated) => {
-      if (nameTruncated) reject(bodyFault(`expected names of at most ${NAME_BYTES} bytes`));
-      if (valueTruncated) reject(bodyFault(`expected fields of at most ${FIELD_BYTES} bytes`));
+    parser.on('field', (name, value, _, truncated) => {
+      if (truncated) reject(bodyFault(`expected fields of at most ${FIELD_BYTES} bytes`));
       fields.set(name, value);
     });
     parser.on('file', (field, stream) => {
       const chunks: Buffer[] = [];
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-      stream.once('error', reject);
+      stream.on('error', reject);
       stream.once('end', () => files.push({ field, bytes: Buffer.concat(chunks) }));
     });
     parser.once('partsLimit', () => reject(bodyFault('the form has too many parts')));
     parser.once('fieldsLimit', () => reject(bodyFault(`expected at most ${limits.fields} fields`)));
     parser.once('filesLimit', () => reject(bodyFault(`expected at most ${limits.files} files`)));
-    parser.once('error', reject);
+    parser.on('error', reject);
     parser.once('finish', () => resolve({ fields, files }));
     let length = 0;
     req.on('data', (chunk: Buffer) => {
@@ -95,7 +95,7 @@ function parseForm(req: Request, limits: MultipartLimits): Promise<MultipartForm
       if (length > limits.bytes) reject(tooLarge(limits.bytes));
     });
     req.once('close', () => {
-      if (!req.complete) reject(CLIENT_LEFT);
+      if (!req.readableEnded) reject(CLIENT_LEFT);
     });
     req.pipe(parser);
   });
