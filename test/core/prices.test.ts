@@ -57,6 +57,13 @@ test('the ceiling by token bounds pictures, bytes of the prompt, inputs and prev
   assert.equal(ceiling(BY_TOKEN, call({ n: 2, previews: 3 })), 400_000 + 2 * 3 * 100 * 40);
 });
 
+test('prompt and inputs count once for each picture, because vendors bill n pictures as n calls', () => {
+  const one = call({ prompt: 'twelve bytes', inputs: 2, previews: 3 });
+  const price = ceiling(BY_TOKEN, one) ?? 0;
+  assert.equal(price, 200_000 + 12 * 5 + 2 * 1000 * 10 + 3 * 100 * 40);
+  assert.equal(ceiling(BY_TOKEN, { ...one, n: 10 }), 10 * price);
+});
+
 test('fractions of a micro-dollar are rounded up', () => {
   const price: TokenPrice = {
     tokens: { textIn: usd(0.1), imageIn: usd(0), imageOut: usd(0) },
