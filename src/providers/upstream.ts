@@ -137,8 +137,10 @@ function networkCode(error: unknown): string | undefined {
   let current = error;
   for (let depth = 0; depth < 5; depth += 1) {
     if (typeof current !== 'object' || current === null) return undefined;
-    const { code, cause } = current as { readonly code?: unknown; readonly cause?: unknown };
+    const { code, name, cause } = current as Readonly<Record<'code' | 'name' | 'cause', unknown>>;
     if (typeof code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(code)) return code;
+    // Since Node 24 these have no code of their own.
+    if (name === 'HTTPParserError') return 'HPE_UNKNOWN';
     current = cause;
   }
   return undefined;
