@@ -32,7 +32,8 @@ function answerIn(text: string): RawAnswer | undefined {
 export async function openRaw(port: number, head: readonly string[]): Promise<RawConnection> {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
-  const closed = once(socket, 'close');
+  // A connection that is cut while the client still writes may end in a reset, for which once() would throw.
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   const answer = new Promise<RawAnswer>((resolve) => {
     let text = '';
     socket.on('data', (chunk) => {
