@@ -1,7 +1,7 @@
 /** Imagen: `predict`, whose requests and answers are free-form JSON wrapped in protobuf values. */
+import { decodeBase64 } from '../core/base64.js';
 import type { GenerateEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
-import { decodeBase64 } from './base64.js';
 import { defined, fieldsOf, frameOf, labelsOf, outputOf, type RequestParts } from './imagen-request.js';
 import { raiRefusal } from './imagen-safety.js';
 import type { Ending, ServiceCall } from './imagen-transport.js';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { modelStatus } from '../../src/core/lifecycle.js';
 import { ceiling, isTokenPrice, tokenCost } from '../../src/core/prices.js';
 import type { Model, SizeRule } from '../../src/core/provider.js';
-import { isSizeAllowed, parseSize } from '../../src/core/rules.js';
+import { isSizeAllowed, parseSize } from '../../src/core/sizes.js';
 import { createFinisher } from '../../src/pipeline/finish.js';
 import { type CatalogOptions, googleCatalog } from '../../src/providers/imagen-catalog.js';
 import { GOOGLE_MODELS } from '../../src/providers/imagen-models.js';
