@@ -100,10 +100,13 @@ const LOCAL_FAILURES: readonly (readonly [RegExp, Verdict])[] = [
 /** Turns anything thrown while a call was under way into a `ProviderError`. */
 export function toProviderError(thrown: unknown): ProviderError {
   if (isProviderError(thrown)) return thrown;
-  const { code, details, message, statusDetails } = fieldsOf(thrown);
+  // Version 7 wraps what it meets over REST, and calls all of it UNAVAILABLE.
+  const met = fieldsOf(thrown).cause ?? thrown;
+  if (isProviderError(met)) return met;
+  const { code, details, message, statusDetails } = fieldsOf(met);
   const text = typeof details === 'string' ? details : '';
   const verdict = LOCAL_FAILURES.find(([words]) => words.test(text))?.[1] ?? BY_CODE.get(code);
-  if (verdict === undefined) return unexpected(thrown);
+  if (verdict === undefined) return unexpected(met);
   const filtered = verdict === REJECTED && isRefusal(`${text} ${message}`);
   return failure(filtered ? FILTERED : verdict, {
     cause: { code },

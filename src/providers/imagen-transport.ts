@@ -62,8 +62,12 @@ export interface SendParts {
 /** Makes a client of the SDK; `auth` replaces its own. */
 export type CreateClient = (auth?: SdkAuth) => SdkClient;
 
-/** The call's signal is the deadline. The SDK's own, which only gRPC knows, is a day: longer than any call. */
-const NO_TIMEOUT_MS = 24 * 60 * 60 * 1000;
+/**
+ * The call's signal is the deadline; the SDK's own, 60 seconds, is put out of the way. gRPC takes no endless one.
+ * Over REST version 6 knows none, and version 7 sets a timer that keeps the request in memory until it goes off,
+ * whenever the call ends; unless there is no end to it.
+ */
+const TIMEOUT_MS = { grpc: 24 * 60 * 60 * 1000, rest: Number.POSITIVE_INFINITY } as const;
 
 interface OngoingCall extends Promise<readonly unknown[]> {
   cancel(): void;
@@ -79,7 +83,7 @@ export function grpcTransport(createClient: CreateClient): Transport {
     warmup: async () => void (await ready()),
     async send(call, { signal }) {
       const client = await abortable(ready(), signal);
-      return await invoke(client, call, signal);
+      return await invoke(client, call, { signal, timeout: TIMEOUT_MS.grpc });
     },
   };
 }
@@ -99,7 +103,9 @@ export function restTransport(createClient: CreateClient): Transport {
     warmup: async () => void (await ready()),
     async send(call, parts) {
       const client = await abortable(ready(), parts.signal);
-      return await calls.run(parts.call, () => invoke(client, call, parts.signal));
+      return await calls.run(parts.call, () =>
+        invoke(client, call, { signal: parts.signal, timeout: TIMEOUT_MS.rest }),
+      );
     },
   };
 }
@@ -131,13 +137,19 @@ function lazyClient(create: () => SdkClient) {
   };
 }
 
-async function invoke(client: SdkClient, call: ServiceCall, signal: AbortSignal): Promise<unknown> {
+interface InvokeParts {
+  readonly signal: AbortSignal;
+  readonly timeout: number;
+}
+
+async function invoke(client: SdkClient, call: ServiceCall, parts: InvokeParts): Promise<unknown> {
+  const { signal, timeout } = parts;
   signal.throwIfAborted();
   const [field, resource] = call.routing;
   // The part of `client.predict()` that is not done below it.
   const headers = { 'x-goog-request-params': `${field}=${encodeURIComponent(resource)}` };
   const method = client.innerApiCalls[call.rpc] as InnerCall;
-  const ongoing = method(call.request, { timeout: NO_TIMEOUT_MS, otherArgs: { headers } });
+  const ongoing = method(call.request, { timeout, otherArgs: { headers } });
   const [answer] = await abortable(ongoing, signal, () => ongoing.cancel());
   return answer;
 }
