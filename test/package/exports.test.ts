@@ -22,6 +22,10 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
       Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible`,
   },
+  './providers/imagen': {
+    values: `imagen`,
+    types: `ClientOptions ImagenOptions ModelAddition PersonGeneration SafetySetting`,
+  },
   './providers/openai': {
     values: `openai`,
     types: `ModelAddition Moderation OpenAIOptions`,

@@ -29,6 +29,10 @@ for (const module of [
   });
 }
 
+test('importing providers/imagen loads the SDK of Google Cloud', async () => {
+  assert.deepEqual(await vendorsLoadedBy('providers/imagen'), ['@google-cloud/aiplatform']);
+});
+
 test('importing providers/openai loads the SDK of OpenAI', async () => {
   assert.deepEqual(await vendorsLoadedBy('providers/openai'), ['openai']);
 });

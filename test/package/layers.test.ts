@@ -24,6 +24,10 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   http: { may: ['http/', 'core/', 'media/', 'errors', 'express', 'ajv', 'node:'] },
   'http/multipart': { may: ['http/', 'core/', 'errors', 'express', '@fastify/busboy', 'node:'] },
   providers: { may: ['providers/', ...PURE, 'errors', 'node:'], types: ['core/'] },
+  'providers/imagen': {
+    may: ['providers/', ...PURE, 'errors', '@google-cloud/aiplatform', 'node:'],
+    types: ['core/'],
+  },
   'providers/openai': { may: ['providers/', ...PURE, 'errors', 'openai', 'node:'], types: ['core/'] },
   'providers/placeholder': {
     may: ['providers/', ...PURE, 'errors', 'sharp', 'pipeline/gate', 'node:'],

@@ -1,0 +1,145 @@
+/** Gemini's image models: `generateContent`, which answers with one picture, an excuse, or a reason. */
+import type { BlockedEvent, GenerateCall, GenerateEvent, TokenUsage } from '../core/provider.js';
+import { ProviderError } from '../errors.js';
+import {
+  defined,
+  fieldsOf,
+  frameOf,
+  labelsOf,
+  outputOf,
+  type PersonGeneration,
+  type RequestParts,
+  type SafetySetting,
+} from './imagen-request.js';
+import { finishRefusal, promptRefusal } from './imagen-safety.js';
+import type { Ending, ServiceCall } from './imagen-transport.js';
+
+/** The request of a call: one picture. Inputs come before the words that say what to do with them. */
+export function contentCall(parts: RequestParts): ServiceCall {
+  const { call, resource, safetySetting } = parts;
+  return {
+    rpc: 'generateContent',
+    routing: ['model', resource],
+    request: {
+      model: resource,
+      contents: [{ role: 'user', parts: [...call.inputs.map(inputPart), { text: call.prompt }] }],
+      generationConfig: { responseModalities: ['IMAGE'], imageConfig: imageConfigOf(parts) },
+      safetySettings: safetySetting === undefined ? [] : safetySettings(safetySetting),
+      labels: labelsOf(call),
+    },
+    read: readContent,
+  };
+}
+
+function inputPart({ bytes, type }: GenerateCall['inputs'][number]): object {
+  return { inlineData: { mimeType: type, data: bytes } };
+}
+
+const PERSON_GENERATION = {
+  dont_allow: 'ALLOW_NONE',
+  allow_adult: 'ALLOW_ADULT',
+  allow_all: 'ALLOW_ALL',
+} as const satisfies Record<PersonGeneration, string>;
+
+function imageConfigOf(parts: RequestParts): object {
+  const { call, row, personGeneration } = parts;
+  const frame = frameOf(parts);
+  return defined({
+    aspectRatio: frame?.aspectRatio,
+    imageSize: row.takesImageSize ? frame?.imageSize : undefined,
+    personGeneration: personGeneration && PERSON_GENERATION[personGeneration],
+    imageOutputOptions: outputOf(call),
+  });
+}
+
+const THRESHOLDS = {
+  block_low_and_above: 'BLOCK_LOW_AND_ABOVE',
+  block_medium_and_above: 'BLOCK_MEDIUM_AND_ABOVE',
+  block_only_high: 'BLOCK_ONLY_HIGH',
+  block_none: 'BLOCK_NONE',
+} as const satisfies Record<SafetySetting, string>;
+
+const HARM_CATEGORIES = [
+  'HARM_CATEGORY_HATE_SPEECH',
+  'HARM_CATEGORY_DANGEROUS_CONTENT',
+  'HARM_CATEGORY_HARASSMENT',
+  'HARM_CATEGORY_SEXUALLY_EXPLICIT',
+] as const;
+
+function safetySettings(setting: SafetySetting): readonly object[] {
+  return HARM_CATEGORIES.map((category) => ({ category, threshold: THRESHOLDS[setting] }));
+}
+
+/** Reads an answer. One that is neither a picture nor a refusal (cut off, say) ends the call without either. */
+function* readContent(answer: unknown): Generator<GenerateEvent, Ending, undefined> {
+  const { candidates, promptFeedback, responseId, usageMetadata } = fieldsOf(answer);
+  const candidate: unknown = Array.isArray(candidates) ? candidates[0] : undefined;
+  if (candidate === undefined && !isObject(promptFeedback)) {
+    throw new ProviderError('shape', "The provider's answer holds nothing.", { billed: 'unknown' });
+  }
+  const picture = pictureIn(candidate);
+  if (picture !== undefined) yield { type: 'image', index: 0, image: picture };
+  else {
+    const blocked = refusalOf(candidate, promptFeedback);
+    if (blocked !== undefined) yield { type: 'blocked', index: 0, ...blocked };
+  }
+  const usage = usageOf(usageMetadata);
+  return {
+    // A picture costs tokens: a report without them is none.
+    usage: picture !== undefined && usage?.imageOut === 0 ? undefined : usage,
+    upstreamId:
+      typeof responseId === 'string' && /^[\w.:-]{1,128}$/.test(responseId) ? responseId : undefined,
+  };
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+/** The first finished picture; what the model draws while it thinks is marked as a thought, and no result. */
+function pictureIn(candidate: unknown): { bytes: Uint8Array; type: string } | undefined {
+  const { parts } = fieldsOf(fieldsOf(candidate).content);
+  for (const part of Array.isArray(parts) ? parts : []) {
+    const { thought, inlineData } = fieldsOf(part);
+    const { data, mimeType } = fieldsOf(inlineData);
+    if (thought === true || !(data instanceof Uint8Array) || data.length === 0) continue;
+    return { bytes: data, type: typeof mimeType === 'string' ? mimeType : 'image/png' };
+  }
+  return undefined;
+}
+
+function refusalOf(
+  candidate: unknown,
+  promptFeedback: unknown,
+): Pick<BlockedEvent, 'reason' | 'stage'> | undefined {
+  if (candidate === undefined) return promptRefusal(fieldsOf(promptFeedback).blockReason);
+  return finishRefusal(fieldsOf(candidate).finishReason);
+}
+
+/** Tokens by kind. Where Google does not say what they were for, they count as the dearest kind. */
+function usageOf(usageMetadata: unknown): TokenUsage | undefined {
+  if (!isObject(usageMetadata)) return undefined;
+  const usage = fieldsOf(usageMetadata);
+  const input = count(usage.promptTokenCount);
+  const output = count(usage.candidatesTokenCount);
+  const imageIn = countOf('IMAGE', usage.promptTokensDetails) ?? 0;
+  const imageOut = countOf('IMAGE', usage.candidatesTokensDetails) ?? output;
+  return {
+    textIn: Math.max(0, input - imageIn),
+    imageIn,
+    imageOut,
+    textOut: Math.max(0, output - imageOut) + count(usage.thoughtsTokenCount ?? 0),
+  };
+}
+
+/** The tokens of one modality; `undefined` when there is no account by modality. */
+function countOf(modality: string, details: unknown): number | undefined {
+  if (!Array.isArray(details) || details.length === 0) return undefined;
+  const counted = details.map(fieldsOf).filter((detail) => detail.modality === modality);
+  return counted.reduce((sum, { tokenCount }) => sum + count(tokenCount), 0);
+}
+
+/** What is no number becomes NaN, which nobody mistakes for one. */
+function count(value: unknown): number {
+  return typeof value === 'number' ? value : Number.NaN;
+}
