@@ -315,6 +315,7 @@ const errors: readonly (readonly [
   ['a type alone', errorFrame({ type: 'server_error' }), 'unavailable', 'unknown', 'unknown'],
   ['a bare string', errorFrame(CANARY), 'unavailable', 'unknown', 'unknown'],
   ['no name', `data: {"error":{"code":"${CANARY}"}}\n\n`, 'unavailable', 'unknown', 'unknown'],
+  ['no name and a bare string', `data: {"error":"${CANARY}"}\n\n`, 'unavailable', 'unknown', 'unknown'],
   [
     'everything in one object',
     sseFrame({ type: 'error', code: 'rate_limit_exceeded', message: CANARY }),
