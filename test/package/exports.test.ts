@@ -34,6 +34,10 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     values: `placeholder`,
     types: `PlaceholderModel PlaceholderOptions`,
   },
+  './providers/stable-diffusion': {
+    values: `stableDiffusion`,
+    types: `AllowedSettings DiffusionProtocol ModelOffer SettingRange StableDiffusionOptions`,
+  },
   './storage/filesystem': {
     values: `filesystem`,
     types: `FilesystemOptions`,

@@ -19,6 +19,7 @@ async function vendorsLoadedBy(module: string): Promise<string[]> {
 for (const module of [
   'index',
   'providers/placeholder',
+  'providers/stable-diffusion',
   'storage/filesystem',
   'storage/memory',
   'budgets/memory',

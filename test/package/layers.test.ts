@@ -29,6 +29,11 @@ const LAYERS: Readonly<Record<string, Layer>> = {
     types: ['core/'],
   },
   'providers/openai': { may: ['providers/', ...PURE, 'errors', 'openai', 'node:'], types: ['core/'] },
+  // Masks and inputs become what diffusion servers can read.
+  'providers/stable-diffusion-pictures': {
+    may: ['providers/', ...PURE, 'errors', 'sharp', 'pipeline/gate', 'node:'],
+    types: ['core/'],
+  },
   'providers/placeholder': {
     may: ['providers/', ...PURE, 'errors', 'sharp', 'pipeline/gate', 'node:'],
     types: ['core/'],

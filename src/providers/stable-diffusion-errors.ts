@@ -1,0 +1,178 @@
+/**
+ * From what diffusion servers answer to the failures the router knows. Every server has its own shape of error, a bare
+ * string included, so status and a few words decide; no text of theirs gets any further.
+ */
+import {
+  type Billed,
+  type ErrorDetail,
+  isProviderError,
+  ProviderError,
+  type ProviderErrorKind,
+} from '../errors.js';
+import { networkFailure } from './upstream.js';
+
+/** What one kind of answer means. */
+interface Verdict {
+  readonly kind: ProviderErrorKind;
+  /** Whether Stability charged; whoever draws for nothing did not. */
+  readonly billed: Billed;
+  readonly message: string;
+}
+
+const REJECTED: Verdict = {
+  kind: 'rejected',
+  billed: 'no',
+  message: 'The provider refused the request as invalid.',
+};
+const NO_SAMPLER: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider has no such sampler.' };
+const NO_EDITS: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider cannot edit pictures.' };
+const FILTERED: Verdict = {
+  kind: 'content_filtered',
+  billed: 'no',
+  message: 'The provider refused the request for safety reasons.',
+};
+const ACCOUNT: Verdict = {
+  kind: 'account',
+  billed: 'no',
+  message: 'The provider does not serve this deployment at the moment.',
+};
+const LIMITED: Verdict = {
+  kind: 'rate_limited',
+  billed: 'no',
+  message: 'The provider limits how often it is asked.',
+};
+const UNAVAILABLE: Verdict = {
+  kind: 'unavailable',
+  billed: 'unknown',
+  message: 'The provider failed to answer.',
+};
+const OUT_OF_MEMORY: Verdict = {
+  kind: 'unavailable',
+  billed: 'unknown',
+  message: 'The provider ran out of memory; a smaller size may fit.',
+};
+const ODD: Verdict = {
+  kind: 'shape',
+  billed: 'unknown',
+  message: "The provider's answer has an unexpected status.",
+};
+
+const BY_STATUS: ReadonlyMap<number, Verdict> = new Map([
+  [401, ACCOUNT],
+  [402, ACCOUNT],
+  [403, ACCOUNT],
+  // The API is absent: A1111 was started without `--api`, or something else listens there.
+  [404, ACCOUNT],
+  [405, ACCOUNT],
+  [408, UNAVAILABLE],
+  [429, LIMITED],
+]);
+
+/** What of a refused request is looked at. */
+export interface Refusal {
+  /** The answer's status. */
+  readonly status: number;
+  /** The answer's headers. */
+  readonly headers: Headers;
+  /** The beginning of its body. */
+  readonly text: string;
+  /** Where the request went. */
+  readonly path: string;
+}
+
+function verdictOf({ status, text, path }: Refusal, name: string | undefined): Verdict {
+  if (name === 'content_moderation') return FILTERED;
+  if (status === 404 && /sampler not found/i.test(text)) return NO_SAMPLER;
+  // Anyone may ask for an edit: a server that has none is not unwell.
+  if (path === '/v1/images/edits' && (status === 404 || status === 405 || status === 501)) return NO_EDITS;
+  if (status >= 500 && /out ?of ?memory/i.test(text)) return OUT_OF_MEMORY;
+  const known = BY_STATUS.get(status);
+  if (known !== undefined) return known;
+  if (status < 400) return ODD;
+  return status < 500 ? REJECTED : UNAVAILABLE;
+}
+
+/** Makes the failure of a refused request. */
+export function refusalError(refusal: Refusal): ProviderError {
+  const { status, headers, text } = refusal;
+  const body = parsed(text);
+  const verdict = verdictOf(refusal, word(body.name));
+  return new ProviderError(verdict.kind, verdict.message, {
+    billed: verdict.billed,
+    status,
+    upstreamId: upstreamId(body.id),
+    details: verdict === REJECTED ? faultyFields(body.detail) : undefined,
+    retryAfter: verdict === LIMITED ? retryAfterSeconds(headers.get('retry-after')) : undefined,
+    cause: { status, name: word(body.name) ?? word(body.error) },
+  });
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** What the fields of a request are called by the client. */
+const FIELDS: ReadonlyMap<unknown, string> = new Map([
+  ['prompt', 'prompt'],
+  ['negative_prompt', 'negative_prompt'],
+  ['width', 'size'],
+  ['height', 'size'],
+  ['size', 'size'],
+  ['seed', 'seed'],
+  ['n', 'n'],
+  ['batch_size', 'n'],
+]);
+
+/** FastAPI names the fields it refuses: `[{ loc: ['body', 'width'], … }]`. */
+function faultyFields(detail: unknown): readonly ErrorDetail[] | undefined {
+  if (!Array.isArray(detail)) return undefined;
+  const names = detail.map((fault: { readonly loc?: unknown } | null) => {
+    return Array.isArray(fault?.loc) ? FIELDS.get(fault.loc.at(-1)) : undefined;
+  });
+  const fields = [...new Set(names)].filter((name) => name !== undefined);
+  if (fields.length === 0) return undefined;
+  return fields.map((field) => ({ field, message: 'was refused by the provider' }));
+}
+
+/** Names of errors are words; without digits and dashes no key passes for one. */
+function word(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[A-Za-z_]{1,64}$/.test(value) ? value : undefined;
+}
+
+function upstreamId(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value) ? value : undefined;
+}
+
+/** Seconds to wait: 1 to 3600, because a silly value overflows timers. */
+function retryAfterSeconds(value: string | null): number | undefined {
+  const seconds = value === null || value.trim() === '' ? Number.NaN : Number(value);
+  return Number.isNaN(seconds) ? undefined : Math.min(3600, Math.max(1, Math.ceil(seconds)));
+}
+
+/** The failure of an answer that is not what it should be. */
+export function shapeError(what: string): ProviderError {
+  return new ProviderError('shape', `The provider's answer ${what}.`, { billed: 'unknown' });
+}
+
+/**
+ * Turns anything thrown on the way to a server into a `ProviderError`. Where pictures are `free`, nothing can have been
+ * billed however it failed, and it may be tried again.
+ */
+export function toProviderError(thrown: unknown, free: boolean): ProviderError {
+  const error = isProviderError(thrown) ? thrown : networkFailure(thrown);
+  if (!free || error.billed === 'no') return error;
+  const { kind, message, status, upstreamId: id, retryAfter, details, cause } = error;
+  return new ProviderError(kind, message, {
+    billed: 'no',
+    status,
+    upstreamId: id,
+    retryAfter,
+    details,
+    cause,
+  });
+}

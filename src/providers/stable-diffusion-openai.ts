@@ -1,0 +1,71 @@
+/** `/v1/images` of servers that speak OpenAI's protocol with diffusion extras: LocalAI, vLLM-Omni, SGLang. */
+import type { GenerateCall, ImageEvent } from '../core/provider.js';
+import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
+import { shapeError } from './stable-diffusion-errors.js';
+import { portable, readPicture } from './stable-diffusion-pictures.js';
+import { isObject } from './stable-diffusion-server.js';
+import { openaiSettings } from './stable-diffusion-settings.js';
+
+/** Draws by generations, or by edits when there is something to edit. */
+export const drawByOpenAI: Draw = async (order) => {
+  const { call, server } = order;
+  const answer =
+    call.operation === 'edit'
+      ? await server.ask('/v1/images/edits', await editForm(order))
+      : await server.ask('/v1/images/generations', requestFields(order));
+  return readDrawing(answer, order);
+};
+
+type RequestFields = Readonly<Record<string, string | number | undefined>>;
+
+function requestFields({ call, seed, settings, checkpoint }: DrawingOrder): RequestFields {
+  return {
+    model: checkpoint,
+    prompt: call.prompt,
+    negative_prompt: call.negativePrompt,
+    n: call.n,
+    size: sizeOf(call),
+    seed,
+    // URLs would have to be fetched from wherever the answer says: never asked for.
+    response_format: 'b64_json',
+    ...openaiSettings(settings),
+  };
+}
+
+function sizeOf({ size }: GenerateCall): string | undefined {
+  return size === 'auto' ? undefined : `${size.width}x${size.height}`;
+}
+
+async function editForm(order: DrawingOrder): Promise<FormData> {
+  const { inputs, mask, signal } = order.call;
+  const form = new FormData();
+  for (const [name, value] of Object.entries(requestFields(order))) {
+    if (value !== undefined) form.set(name, String(value));
+  }
+  for (const input of inputs) {
+    const { bytes, type } = await portable(input, signal);
+    form.append(
+      'image',
+      new Blob([Uint8Array.from(bytes)], { type }),
+      `image.${type.slice('image/'.length)}`,
+    );
+  }
+  // As OpenAI has it, which is as ours: transparent pixels change.
+  if (mask !== undefined) {
+    form.set('mask', new Blob([Uint8Array.from(mask.bytes)], { type: mask.type }), 'mask.png');
+  }
+  return form;
+}
+
+function readDrawing(answer: unknown, { call, seed }: DrawingOrder): Drawing {
+  if (!isObject(answer) || !Array.isArray(answer.data)) throw shapeError('is not a list of pictures');
+  const items: readonly unknown[] = answer.data.slice(0, call.n);
+  const events = items.flatMap((item, index): ImageEvent[] => {
+    if (!isObject(item)) return [];
+    const image = readPicture(item.b64_json);
+    const revisedPrompt = typeof item.revised_prompt === 'string' ? item.revised_prompt : undefined;
+    // Such servers do not tell the seed they took; it is the one they were given.
+    return image === undefined ? [] : [{ type: 'image', index, image, revisedPrompt, seed: seed + index }];
+  });
+  return { events, unreadable: items.length - events.length };
+}

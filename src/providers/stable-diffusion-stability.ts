@@ -1,0 +1,61 @@
+/** Stability AI's hosted API, v2beta: forms in, one picture out. */
+import type { Size } from '../core/image.js';
+import type { GenerateCall } from '../core/provider.js';
+import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
+import { shapeError } from './stable-diffusion-errors.js';
+import { ASPECT_RATIOS } from './stable-diffusion-models.js';
+import { readPicture } from './stable-diffusion-pictures.js';
+import { isObject } from './stable-diffusion-server.js';
+
+/** Draws by one of the generate endpoints. A withheld picture comes as a success with a blurred one. */
+export const drawByStability: Draw = async (order) => {
+  const answer = await order.server.ask(
+    `/v2beta/stable-image/generate/${order.endpoint}`,
+    requestForm(order),
+  );
+  if (!isObject(answer)) throw shapeError('is not a picture');
+  if (answer.finish_reason === 'CONTENT_FILTERED') {
+    const events = [{ type: 'blocked', index: 0, reason: 'content_filtered', stage: 'output' }] as const;
+    return { events, unreadable: 0 };
+  }
+  // Whatever is not known to be a success may be a picture nobody is meant to see.
+  const image = answer.finish_reason === 'SUCCESS' ? readPicture(answer.image) : undefined;
+  if (image === undefined) return { events: [], unreadable: 1 };
+  return { events: [{ type: 'image', index: 0, image, seed: seedOf(answer.seed) }], unreadable: 0 };
+};
+
+function requestForm({ call, seed, checkpoint }: DrawingOrder): FormData {
+  const fields: Readonly<Record<string, string | undefined>> = {
+    model: checkpoint,
+    prompt: call.prompt,
+    negative_prompt: call.negativePrompt,
+    aspect_ratio: call.size === 'auto' ? undefined : nearestRatio(call.size),
+    seed: String(legalSeed(seed)),
+    style_preset: call.style,
+    output_format: call.outputFormat ?? outputFormat(call),
+  };
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) form.set(name, value);
+  return form;
+}
+
+function outputFormat({ model }: GenerateCall): string {
+  return model.formats[0] ?? 'png';
+}
+
+/** The aspect ratio a size stands for. */
+function nearestRatio({ width, height }: Size): string | undefined {
+  const distance = (size: Size) => Math.abs(Math.log((width * size.height) / (height * size.width)));
+  return Object.entries(ASPECT_RATIOS).sort(([, a], [, b]) => distance(a) - distance(b))[0]?.[0];
+}
+
+const MOST_SEED = 4_294_967_294;
+
+/** Stability takes 0 for "any" and knows one seed less than the rest of the world: the ends wrap round. */
+function legalSeed(seed: number): number {
+  return seed === 0 ? MOST_SEED : ((seed - 1) % MOST_SEED) + 1;
+}
+
+function seedOf(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && Number(value) >= 0 ? Number(value) : undefined;
+}
