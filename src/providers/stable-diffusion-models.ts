@@ -176,9 +176,11 @@ export function diffusionRows({
   const bySlug = new Map<string, DiffusionRow>();
   rows.forEach((row, place) => {
     const { slug } = row.model;
-    if (bySlug.has(slug)) {
-      throw new ConfigError(`stableDiffusion.models[${place}].slug`, `"${slug}" is on offer twice`);
+    const path = `stableDiffusion.models[${place}].slug`;
+    if (!/^[a-z0-9][\w.-]*\/[\w.:-]+$/.test(slug) || slug !== slug.toLowerCase()) {
+      throw new ConfigError(path, 'must be vendor/name in lower case');
     }
+    if (bySlug.has(slug)) throw new ConfigError(path, `"${slug}" is on offer twice`);
     bySlug.set(slug, { ...row, model: { ...row.model, metadataKeys } });
   });
   return bySlug;

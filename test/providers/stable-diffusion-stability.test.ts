@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import sharp from 'sharp';
+import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
+import { during, pictures } from '../support/diffusion-calls.js';
+import { formOf } from '../support/diffusion-servers.js';
+import { createStabilityServer, STABILITY_KEY } from '../support/diffusion-stability.js';
+import { modelOf } from '../support/generate-call.js';
+
+async function stability(t: TestContext) {
+  const server = await during(t, createStabilityServer());
+  const provider = stableDiffusion({ url: server.url, protocol: 'stability', apiKey: STABILITY_KEY });
+  return { server, provider };
+}
+
+test('a call becomes a form, JSON being refused there', async (t) => {
+  const { server, provider } = await stability(t);
+  await pictures(provider, {
+    ...{ prompt: 'Ein Leuchtturm 🗼', negativePrompt: 'rain', seed: 7, style: 'anime', outputFormat: 'webp' },
+    size: { width: 1344, height: 768 },
+  });
+  const [request] = server.requests;
+  assert.equal(request?.headers.accept, 'application/json');
+  assert.deepEqual(Object.fromEntries(await formOf(request)), {
+    ...{ prompt: 'Ein Leuchtturm 🗼', negative_prompt: 'rain', seed: '7', style_preset: 'anime' },
+    ...{ output_format: 'webp', aspect_ratio: '16:9' },
+  });
+});
+
+for (const [slug, path, model] of [
+  ['stability/core', 'core', null],
+  ['stability/ultra', 'ultra', null],
+  ['stability/sd3.5-large', 'sd3', 'sd3.5-large'],
+  ['stability/sd3.5-large-turbo', 'sd3', 'sd3.5-large-turbo'],
+  ['stability/sd3.5-medium', 'sd3', 'sd3.5-medium'],
+] as const) {
+  test(`${slug} is drawn by its endpoint`, async (t) => {
+    const { server, provider } = await stability(t);
+    await pictures(provider, { model: modelOf(provider, slug) });
+    const [request] = server.requests;
+    assert.equal(request?.path, `/v2beta/stable-image/generate/${path}`);
+    assert.equal((await formOf(request)).get('model'), model);
+  });
+}
+
+test('every declared size is an aspect ratio, and comes back with pixels of its shape', async (t) => {
+  const { server, provider } = await stability(t);
+  const { sizes } = modelOf(provider, 'stability/core');
+  assert.ok(sizes.kind === 'list');
+  const ratios = new Set<unknown>();
+  for (const size of sizes.values) {
+    const [drawn] = await pictures(provider, { size });
+    const { width, height } = await sharp(drawn?.image.bytes).metadata();
+    assert.deepEqual({ width, height }, { ...size });
+    ratios.add((await formOf(server.requests.at(-1))).get('aspect_ratio'));
+  }
+  assert.equal(ratios.size, 9);
+});
+
+test('every declared size is so near its ratio that a picture of exactly that ratio fits', async (t) => {
+  const { provider } = await stability(t);
+  const exact = [1, 5 / 4, 4 / 5, 3 / 2, 2 / 3, 16 / 9, 9 / 16, 21 / 9, 9 / 21];
+  const { sizes } = modelOf(provider, 'stability/ultra');
+  assert.ok(sizes.kind === 'list');
+  for (const [place, { width, height }] of sizes.values.entries()) {
+    const factor = width / height / (exact[place] ?? 0);
+    assert.ok(Math.max(factor, 1 / factor) < 1.05, `${width}x${height}`);
+  }
+});
+
+for (const [asked, sent] of [
+  [0, 4_294_967_294],
+  [1, 1],
+  [4_294_967_294, 4_294_967_294],
+  [4_294_967_295, 1],
+] as const) {
+  test(`the seed ${asked} is sent as ${sent}, because 0 means any there, and comes back`, async (t) => {
+    const { server, provider } = await stability(t);
+    const [drawn] = await pictures(provider, { seed: asked });
+    assert.equal((await formOf(server.requests[0])).get('seed'), String(sent));
+    assert.equal(drawn?.seed, sent);
+  });
+}
+
+test('hosted calls do not wait in line', async (t) => {
+  const { server, provider } = await stability(t);
+  let arrived = 0;
+  let open: () => void = () => undefined;
+  const all = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  server.override('/v2beta/stable-image/generate/core', async () => {
+    arrived += 1;
+    if (arrived === 4) open();
+    await all;
+    return { status: 200, body: { finish_reason: 'CONTENT_FILTERED', seed: 1 } };
+  });
+  await Promise.all(Array.from({ length: 4 }, () => pictures(provider)));
+  assert.equal(arrived, 4);
+});
