@@ -127,8 +127,8 @@ export function allowedKeys({ allow = {} }: SettingOptions): readonly string[] {
 export function settingsOf(options: SettingOptions, metadata: Metadata): Settings {
   const chosen = KEYS.map((key) => {
     const allowed = options.allow?.[key];
-    const value = allowed === undefined ? undefined : metadata[key];
-    if (value === undefined || allowed === undefined) return [key, options[ROWS[key].option]] as const;
+    const value = metadata[key];
+    if (allowed === undefined || value === undefined) return [key, options[ROWS[key].option]] as const;
     const message = objection(key, value, allowed);
     if (message === undefined) return [key, value] as const;
     const field = `metadata.${key}`;

@@ -81,6 +81,19 @@ test('a call that leaves while it finds out does not fail the others that wait f
   assert.equal((await staying).length, 1);
 });
 
+test('a call that waits for another to find out may leave', { timeout: 20_000 }, async (t) => {
+  const server = await during(t, createSdapiServer());
+  const provider = stableDiffusion({ url: server.url });
+  server.override(MODELS, () => undefined);
+  const [first, second] = [new AbortController(), new AbortController()];
+  const asking = outcome(provider, { signal: first.signal });
+  const waiting = outcome(provider, { signal: second.signal });
+  second.abort(new Error('the client left'));
+  assert.equal((await waiting).thrown, second.signal.reason);
+  first.abort(new Error('the other left too'));
+  assert.equal((await asking).thrown, first.signal.reason);
+});
+
 test('a server that speaks neither is the host’s trouble, not the client’s', async (t) => {
   const server = await during(
     t,

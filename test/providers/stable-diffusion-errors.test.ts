@@ -38,6 +38,7 @@ const OWN: readonly Row[] = [
   ['a gateway without a server', { status: 502, body: '<html>' }, 'unavailable', 'no'],
   ['a model still loading', { status: 503 }, 'unavailable', 'no'],
   ['a success with nothing in it', { status: 204 }, 'shape', 'no'],
+  ['a success that is none', { status: 202, body: { images: [] } }, 'shape', 'no'],
   ['HTML', { status: 200, body: '<html>' }, 'shape', 'no'],
   ['null', { status: 200, body: null }, 'shape', 'no'],
   ['an array', { status: 200, body: [] }, 'shape', 'no'],

@@ -49,7 +49,9 @@ test('a host may say that a server draws several at once', async (t) => {
   assert.equal(most(), 2);
 });
 
-test('a call that leaves the line is never sent, and throws the reason it was given', async (t) => {
+test('a call that leaves the line is never sent, and throws the reason it was given', {
+  timeout: 20_000,
+}, async (t) => {
   const { server, finish } = await heldServer(t);
   const provider = stableDiffusion({ url: server.url, protocol: 'sdapi' });
   const first = outcome(provider, { prompt: 'first' });

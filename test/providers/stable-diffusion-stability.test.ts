@@ -82,7 +82,7 @@ for (const [asked, sent] of [
   });
 }
 
-test('hosted calls do not wait in line', async (t) => {
+test('hosted calls do not wait in line', { timeout: 20_000 }, async (t) => {
   const { server, provider } = await stability(t);
   let arrived = 0;
   let open: () => void = () => undefined;
