@@ -2,8 +2,9 @@
 import { createGate } from '../core/gate.js';
 import { ProviderError } from '../errors.js';
 import { refusalError } from './stable-diffusion-errors.js';
+import { isObject, parseJson } from './stable-diffusion-json.js';
 import type { DiffusionProtocol } from './stable-diffusion-options.js';
-import { type DiffusionServer, isObject } from './stable-diffusion-server.js';
+import type { DiffusionServer } from './stable-diffusion-server.js';
 
 /** Finds something out by one server; obeys the signal while it waits for others that do. */
 export type Finder<T> = (server: DiffusionServer, signal: AbortSignal) => Promise<T>;
@@ -36,23 +37,13 @@ const PROBES: readonly {
 /** Finds out which protocol a server speaks. Throws a `ProviderError`, `account` where it is none of them. */
 export async function detectProtocol(server: DiffusionServer): Promise<DiffusionProtocol> {
   for (const { path, protocol, isAnswer } of PROBES) {
-    const response = await server.send(path);
-    const text = await response.text();
+    const answer = await server.send(path);
+    const { status, text } = answer;
     // Another answer than "no such thing": the server is there and has trouble, or does not let us in.
-    if (response.status >= 400 && response.status !== 404 && response.status !== 405) {
-      throw refusalError({ status: response.status, headers: response.headers, text, path });
-    }
-    if (response.status === 200 && isAnswer(parsed(text))) return protocol;
+    if (status >= 400 && status !== 404 && status !== 405) throw refusalError(answer);
+    if (status === 200 && isAnswer(parseJson(text))) return protocol;
   }
   throw new ProviderError('account', 'The provider speaks no protocol known here.', { billed: 'no' });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

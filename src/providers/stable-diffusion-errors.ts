@@ -9,6 +9,8 @@ import {
   ProviderError,
   type ProviderErrorKind,
 } from '../errors.js';
+import { isObject, parseJson } from './stable-diffusion-json.js';
+import type { DiffusionAnswer } from './stable-diffusion-server.js';
 import { networkFailure } from './upstream.js';
 
 /** What one kind of answer means. */
@@ -68,19 +70,10 @@ const BY_STATUS: ReadonlyMap<number, Verdict> = new Map([
   [429, LIMITED],
 ]);
 
-/** What of a refused request is looked at. */
-export interface Refusal {
-  /** The answer's status. */
-  readonly status: number;
-  /** The answer's headers. */
-  readonly headers: Headers;
-  /** The beginning of its body. */
-  readonly text: string;
-  /** Where the request went. */
-  readonly path: string;
-}
+/** What of a refusal is read for words that tell what it means. */
+const MOST_CHARACTERS = 64 * 1024;
 
-function verdictOf({ status, text, path }: Refusal, name: string | undefined): Verdict {
+function verdictOf({ status, text, path }: DiffusionAnswer, name: string | undefined): Verdict {
   if (name === 'content_moderation') return FILTERED;
   if (status === 404 && /sampler not found/i.test(text)) return NO_SAMPLER;
   // Anyone may ask for an edit: a server that has none is not unwell.
@@ -93,10 +86,12 @@ function verdictOf({ status, text, path }: Refusal, name: string | undefined): V
 }
 
 /** Makes the failure of a refused request. */
-export function refusalError(refusal: Refusal): ProviderError {
-  const { status, headers, text } = refusal;
-  const body = parsed(text);
-  const verdict = verdictOf(refusal, word(body.name));
+export function refusalError(answer: DiffusionAnswer): ProviderError {
+  const { status, headers } = answer;
+  const text = answer.text.slice(0, MOST_CHARACTERS);
+  const value = parseJson(text);
+  const body = isObject(value) ? value : {};
+  const verdict = verdictOf({ ...answer, text }, word(body.name));
   return new ProviderError(verdict.kind, verdict.message, {
     billed: verdict.billed,
     status,
@@ -105,15 +100,6 @@ export function refusalError(refusal: Refusal): ProviderError {
     retryAfter: verdict === LIMITED ? retryAfterSeconds(headers.get('retry-after')) : undefined,
     cause: { status, name: word(body.name) ?? word(body.error) },
   });
-}
-
-function parsed(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
-  } catch {
-    return {};
-  }
 }
 
 /** What the fields of a request are called by the client. */

@@ -29,10 +29,7 @@ export type ModelOffer = {
    * @defaultValue whatever the server has loaded; the row's own at Stability
    */
   readonly checkpoint?: string | undefined;
-} & { readonly [Field in keyof Differences]?: Differences[Field] | undefined };
-
-/** What an offer may say differently than its row. */
-type Differences = Omit<Model, 'upstreamId' | 'metadataKeys'>;
+} & { readonly [Field in Exclude<keyof Model, 'upstreamId' | 'metadataKeys'>]?: Model[Field] | undefined };
 
 function source(from: string): Source {
   return { from, date: '2026-11-22' };

@@ -2,8 +2,8 @@
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
 import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
+import { isObject } from './stable-diffusion-json.js';
 import { portable, readPicture } from './stable-diffusion-pictures.js';
-import { isObject } from './stable-diffusion-server.js';
 import { openaiSettings } from './stable-diffusion-settings.js';
 
 /** Draws by generations, or by edits when there is something to edit. */

@@ -2,8 +2,8 @@
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
 import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
+import { isObject, parseJson } from './stable-diffusion-json.js';
 import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures.js';
-import { isObject } from './stable-diffusion-server.js';
 
 /** Draws by txt2img, or by img2img when there is something to edit. */
 export const drawBySdapi: Draw = async (order) => {
@@ -63,20 +63,12 @@ function readInfo(text: unknown): {
   readonly first: number;
   readonly seeds: readonly (number | undefined)[];
 } {
-  const info = parsed(text);
+  const info = parseJson(String(text));
   const { index_of_first_image: first, all_seeds: seeds } = isObject(info) ? info : {};
   return {
     first: isCount(first) ? first : 0,
     seeds: Array.isArray(seeds) ? seeds.map((seed: unknown) => (isCount(seed) ? seed : undefined)) : [],
   };
-}
-
-function parsed(text: unknown): unknown {
-  try {
-    return JSON.parse(String(text));
-  } catch {
-    return undefined;
-  }
 }
 
 function isCount(value: unknown): value is number {

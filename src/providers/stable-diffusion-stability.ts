@@ -3,9 +3,9 @@ import type { Size } from '../core/image.js';
 import type { GenerateCall } from '../core/provider.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
+import { isObject } from './stable-diffusion-json.js';
 import { ASPECT_RATIOS } from './stable-diffusion-models.js';
 import { readPicture } from './stable-diffusion-pictures.js';
-import { isObject } from './stable-diffusion-server.js';
 
 /** Draws by one of the generate endpoints. A withheld picture comes as a success with a blurred one. */
 export const drawByStability: Draw = async (order) => {

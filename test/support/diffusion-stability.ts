@@ -13,6 +13,7 @@ export const STABILITY_KEY = 'sk-canary-stability';
 export const STABILITY_PROMPTS = {
   refused: 'a prompt that is refused by moderation',
   withheld: 'a prompt whose picture is blurred',
+  failing: 'a prompt Stability fails on',
 } as const;
 
 const PIXELS: Readonly<Record<string, readonly [number, number]>> = {
@@ -54,6 +55,7 @@ export async function createStabilityServer(): Promise<DiffusionServer> {
     ) {
       return failure(400, 'bad_request', ['some field is wrong']);
     }
+    if (prompt === STABILITY_PROMPTS.failing) return failure(500, 'internal_error');
     if (prompt === STABILITY_PROMPTS.refused)
       return failure(403, 'content_moderation', [`flagged: ${prompt}`]);
     const drawnSeed = Number(seed) === 0 ? Math.floor(Math.random() * 4_294_967_294) : Number(seed);
