@@ -4,17 +4,17 @@ import { ConfigError } from '../errors.js';
 import { GOOGLE_MODELS, type GoogleModel } from './imagen-models.js';
 import { frameFor, sizeName } from './imagen-sizes.js';
 
-/** What an addition may say differently than the model it is like. */
-type Differences = Omit<Model, 'slug' | 'upstreamId'>;
-
 /**
  * A model the table does not have: one it is `like`, which is asked the same way and draws the same shapes; Google's
  * own `id` of it; and whatever differs. Its slug is the `id` in lower case with `google/` in front, unless the table
  * has the `id`, whose row it then replaces. It has no end of life unless that is said.
  */
-export type ModelAddition = { readonly like: string; readonly id: string } & {
-  readonly [Field in keyof Differences]?: Differences[Field] | undefined;
-};
+export type ModelAddition = {
+  /** Google's id of the model it is like. */
+  readonly like: string;
+  /** Google's id of the new one. */
+  readonly id: string;
+} & { readonly [Field in Exclude<keyof Model, 'slug' | 'upstreamId'>]?: Model[Field] | undefined };
 
 /** What decides on the models. */
 export interface CatalogOptions {

@@ -1,7 +1,7 @@
 /**
- * Calls through Google's SDK that really stop. What the SDK's promises lack is told apart from what it keeps: it
- * retries neither method, its REST mode has no timeout, and `client.predict()` cannot be cancelled, while the
- * `innerApiCalls` below it can (found by trying versions 6.11 and 7.4 against a local server).
+ * Calls through Google's SDK that really stop: `client.predict()` cannot be cancelled, the `innerApiCalls` below it
+ * can (found by trying versions 6.11 and 7.4 against local servers). Neither method is retried: the SDK's list of
+ * codes to retry is empty for both.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EndEvent, GenerateCall, GenerateEvent } from '../core/provider.js';
@@ -38,7 +38,7 @@ export interface ServiceCall {
   /** The request, as the SDK takes it. */
   readonly request: object;
   /** Reads the pictures of an answer, which is not believed. */
-  read(answer: unknown): Generator<GenerateEvent, Ending, undefined>;
+  readonly read: (answer: unknown) => Generator<GenerateEvent, Ending, undefined>;
 }
 
 /** Sends calls. */

@@ -1,7 +1,8 @@
 /**
  * Google's image models on Vertex AI (which Google now calls the Gemini Enterprise Agent Platform): Imagen and the
  * Gemini image models, through the official SDK, over gRPC or REST. Importing this module loads the SDK, which takes
- * a second or more; its protocol definitions take seconds again, which `warmup()` spends ahead of the first request.
+ * a second or more. Its protocol definitions take as long again, and the process does nothing else meanwhile:
+ * `warmup()` spends that time ahead of the first request.
  */
 import { helpers, PredictionServiceClient } from '@google-cloud/aiplatform';
 import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js';
@@ -115,30 +116,17 @@ export function imagen(options: ImagenOptions): Provider {
     call.signal.throwIfAborted();
     const left = new AbortController();
     const signal = AbortSignal.any([call.signal, left.signal]);
-    const failures: ProviderError[] = [];
-    let ending: Ending = {};
     try {
       const sent = serviceCalls(call).map((each) => ({
-        each,
+        ...each,
         answer: transport.send(each, { call, signal }),
       }));
-      // Awaited one after the other: one that fails meanwhile is not unhandled.
-      for (const { answer } of sent) answer.catch(() => undefined);
-      for (const { each, answer } of sent) {
-        try {
-          ending = yield* each.read(await answer);
-        } catch (error) {
-          call.signal.throwIfAborted();
-          failures.push(toProviderError(error));
-        }
-      }
+      const ending = yield* readInTurn(sent, call.signal);
+      yield { type: 'end', ...ending };
     } finally {
+      // A reader that leaves early wants none of the other pictures.
       left.abort();
     }
-    const [first] = failures;
-    // What one request may have been billed, the call may have been.
-    if (first !== undefined) throw failures.find(({ billed }) => billed !== 'no') ?? first;
-    yield { type: 'end', ...ending };
   }
 
   return {
@@ -150,6 +138,33 @@ export function imagen(options: ImagenOptions): Provider {
     warmup: () => transport.warmup(),
     close: () => transport.close(),
   };
+}
+
+interface SentCall extends ServiceCall {
+  readonly answer: Promise<unknown>;
+}
+
+/** Reads every answer, also after one that failed: pictures are paid for. Then throws what failed. */
+async function* readInTurn(
+  sent: readonly SentCall[],
+  signal: AbortSignal,
+): AsyncGenerator<GenerateEvent, Ending, undefined> {
+  const failures: ProviderError[] = [];
+  let ending: Ending = {};
+  // One that fails while another is awaited is not unhandled.
+  for (const { answer } of sent) answer.catch(() => undefined);
+  for (const { answer, read } of sent) {
+    try {
+      ending = yield* read(await answer);
+    } catch (error) {
+      signal.throwIfAborted();
+      failures.push(toProviderError(error));
+    }
+  }
+  // What one request may have been billed, the call may have been.
+  const failure = failures.find(({ billed }) => billed !== 'no') ?? failures[0];
+  if (failure !== undefined) throw failure;
+  return ending;
 }
 
 /**
