@@ -74,23 +74,23 @@ const FEATURES: Readonly<Record<string, Feature>> = {
   },
   quality: {
     body: () => ({ quality: 'high' }),
-    refused: { by: ['placeholder', ...DIFFUSION], field: ['quality'] },
+    refused: { by: ['placeholder', 'google', ...DIFFUSION], field: ['quality'] },
   },
   style: {
     body: () => ({ style: 'anime' }),
-    refused: { by: ['placeholder', 'openai', 'sdapi', 'openai-shaped'], field: ['style'] },
+    refused: { by: ['placeholder', 'openai', 'google', 'sdapi', 'openai-shaped'], field: ['style'] },
   },
   'a transparent background': {
     body: () => ({ background: 'transparent' }),
-    refused: { by: ['openai', ...DIFFUSION], field: ['background'] },
+    refused: { by: ['openai', 'google', ...DIFFUSION], field: ['background'] },
   },
   'a seed': {
     body: () => ({ seed: 4_294_967_295 }),
-    refused: { by: ['openai'], field: ['seed'] },
+    refused: { by: ['openai', 'google'], field: ['seed'] },
   },
   'a negative prompt': {
     body: () => ({ negative_prompt: 'rain' }),
-    refused: { by: ['openai'], field: ['negative_prompt'] },
+    refused: { by: ['openai', 'google'], field: ['negative_prompt'] },
   },
   'labels in metadata': { body: () => ({ metadata: { team: 'blue', campaign: 7 } }) },
   'the person who asks': { body: () => ({ user: 'user-4711' }) },
@@ -98,7 +98,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
     body: ({ square }) => ({ images: [dataUrl(square, 'picture')], size: square }),
     edit: true,
     shows: ({ square }) => ({ size: square }),
-    refused: { by: ['openai', 'stability'], field: ['model'] },
+    refused: { by: ['stability'], field: ['model'] },
   },
   'an edit under a mask': {
     body: ({ square }) => ({
@@ -107,7 +107,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
       size: square,
     }),
     edit: true,
-    refused: { by: ['openai', 'stability'], field: ['model'] },
+    refused: { by: ['google', 'stability'], field: ['mask', 'model'] },
   },
   'an edit of two pictures': {
     body: ({ square }) => ({
@@ -115,7 +115,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
       size: square,
     }),
     edit: true,
-    refused: { by: ['openai', ...DIFFUSION], field: ['image', 'model'] },
+    refused: { by: DIFFUSION, field: ['image', 'model'] },
   },
 };
 
@@ -255,9 +255,8 @@ for (const column of COLUMNS) {
       const { response } = await openAnswer(app, body);
       const types: unknown[] = [];
       for await (const { data } of framesOf(response)) types.push(data.type);
-      const previews = column === 'placeholder' ? 2 : 0;
       assert.deepEqual(types, [
-        ...Array.from({ length: previews }, () => 'image_generation.partial_image'),
+        ...Array.from({ length: subject.previews }, () => 'image_generation.partial_image'),
         'image_generation.completed',
       ]);
     });

@@ -8,7 +8,9 @@ import { testModel } from './app.js';
 import { createOpenAIShapedServer, FAILING_PROMPT } from './diffusion-openai.js';
 import { createSdapiServer, TOO_LARGE_PROMPT } from './diffusion-sdapi.js';
 import { createStabilityServer, STABILITY_KEY, STABILITY_PROMPTS } from './diffusion-stability.js';
-import { answers, createOpenAIUpstream, GPT_IMAGE_USAGE, jsonBody } from './openai-upstream.js';
+import { startGoogle } from './google-providers.js';
+import { content, failures, inlineData, promptOf } from './google-upstream.js';
+import { answers, createOpenAIUpstream, fieldsOf, GPT_IMAGE_USAGE, streamFrames } from './openai-upstream.js';
 
 /** A provider and what to ask of it. */
 export interface FeatureSubject {
@@ -22,6 +24,8 @@ export interface FeatureSubject {
   readonly failingPrompt: string;
   /** A prompt whose picture its vendor withholds or refuses for safety. */
   readonly unsafePrompt?: string | undefined;
+  /** Previews it makes of a picture when two are asked for. */
+  readonly previews: number;
   /** What one picture costs, in dollars. */
   readonly cost: string;
   /** Ends the vendor's double. */
@@ -45,7 +49,7 @@ async function placeholderSubject(): Promise<FeatureSubject> {
     ...SMALL_SIZES,
     failingPrompt: 'a lighthouse [fail:unavailable]',
     unsafePrompt: 'a lighthouse [blocked]',
-    cost: '0.040000',
+    ...{ previews: 2, cost: '0.040000' },
     close: async () => undefined,
   };
 }
@@ -53,26 +57,60 @@ async function placeholderSubject(): Promise<FeatureSubject> {
 const OPENAI_FAILS = 'a prompt that fails';
 const OPENAI_REFUSES = 'a prompt that is refused';
 
+async function drawn(size: string, format: string): Promise<Buffer> {
+  const [width = 1024, height = 1024] = size.split('x').map(Number);
+  const picture = sharp({ create: { width, height, channels: 3, background: 'teal' } });
+  return await picture.toFormat(format as 'png').toBuffer();
+}
+
 async function openaiSubject(): Promise<FeatureSubject> {
   const upstream = await createOpenAIUpstream();
   upstream.respondWith(async (request, response) => {
-    const { prompt, size, output_format: outputFormat = 'png' } = jsonBody(request);
-    if (prompt === OPENAI_FAILS) return answers.serverError()(request, response);
-    if (prompt === OPENAI_REFUSES) return answers.moderationBlocked('input')(request, response);
-    const [width = 1024, height = 1024] = size === 'auto' ? [] : String(size).split('x').map(Number);
-    const image = await sharp({ create: { width, height, channels: 3, background: 'teal' } })
-      .toFormat(outputFormat as 'png')
-      .toBuffer();
-    const usage = GPT_IMAGE_USAGE;
-    return answers.pictures({ image, outputFormat: String(outputFormat), usage })(request, response);
+    const fields = await fieldsOf(request);
+    if (fields.prompt === OPENAI_FAILS) return answers.serverError()(request, response);
+    if (fields.prompt === OPENAI_REFUSES) return answers.moderationBlocked('input')(request, response);
+    const outputFormat = String(fields.output_format ?? 'png');
+    const image = await drawn(fields.size === 'auto' ? '1024x1024' : String(fields.size), outputFormat);
+    const answer = { image, outputFormat, usage: GPT_IMAGE_USAGE };
+    const previews = Number(fields.partial_images);
+    const streamed = String(fields.stream) === 'true';
+    const handler = streamed
+      ? answers.stream(streamFrames({ ...answer, previews }))
+      : answers.pictures(answer);
+    return handler(request, response);
   });
   return {
     provider: openai({ apiKey: 'sk-test', baseURL: upstream.url }),
     slug: 'openai/gpt-image-2',
     ...{ square: '1024x1024', oblong: '1536x1024' },
     ...{ failingPrompt: OPENAI_FAILS, unsafePrompt: OPENAI_REFUSES },
-    cost: '0.052930',
+    ...{ previews: 2, cost: '0.052930' },
     close: () => upstream.close(),
+  };
+}
+
+const GOOGLE_FAILS = 'a prompt Google fails on';
+const GOOGLE_WITHHOLDS = 'a prompt Google withholds';
+const GOOGLE_PIXELS: Readonly<Record<string, string>> = { '1:1': '1024x1024', '3:2': '1264x848' };
+
+async function googleSubject(): Promise<FeatureSubject> {
+  const { provider, upstream, close } = await startGoogle('rest');
+  upstream.respondWith(async (request) => {
+    const prompt = promptOf(request);
+    if (prompt === GOOGLE_FAILS) return failures.internal();
+    if (prompt === GOOGLE_WITHHOLDS) return content([], { finishReason: 11 });
+    const { imageConfig } = request.body.generationConfig ?? {};
+    const { aspectRatio = '1:1' } = (imageConfig ?? {}) as { readonly aspectRatio?: string };
+    const image = await drawn(GOOGLE_PIXELS[aspectRatio] ?? '1x1', 'png');
+    return content([inlineData(image.toString('base64'))]);
+  });
+  return {
+    provider,
+    slug: 'google/nano-banana-2.1',
+    ...{ square: '1024x1024', oblong: '1264x848' },
+    ...{ failingPrompt: GOOGLE_FAILS, unsafePrompt: GOOGLE_WITHHOLDS },
+    ...{ previews: 0, cost: '0.040080' },
+    close,
   };
 }
 
@@ -82,7 +120,7 @@ async function sdapiSubject(): Promise<FeatureSubject> {
     provider: stableDiffusion({ url: server.url, models: [{ sizes: SMALL }] }),
     slug: 'stability/sd-xl',
     ...SMALL_SIZES,
-    ...{ failingPrompt: TOO_LARGE_PROMPT, cost: '0.000000' },
+    ...{ failingPrompt: TOO_LARGE_PROMPT, previews: 0, cost: '0.000000' },
     close: () => server.close(),
   };
 }
@@ -93,7 +131,7 @@ async function openaiShapedSubject(): Promise<FeatureSubject> {
     provider: stableDiffusion({ url: server.url, models: [{ sizes: SMALL }] }),
     slug: 'stability/sd-xl',
     ...SMALL_SIZES,
-    ...{ failingPrompt: FAILING_PROMPT, cost: '0.000000' },
+    ...{ failingPrompt: FAILING_PROMPT, previews: 0, cost: '0.000000' },
     close: () => server.close(),
   };
 }
@@ -105,7 +143,7 @@ async function stabilitySubject(): Promise<FeatureSubject> {
     slug: 'stability/core',
     ...{ square: '1024x1024', oblong: '1216x832' },
     ...{ failingPrompt: STABILITY_PROMPTS.failing, unsafePrompt: STABILITY_PROMPTS.withheld },
-    cost: '0.030000',
+    ...{ previews: 0, cost: '0.030000' },
     close: () => server.close(),
   };
 }
@@ -114,6 +152,7 @@ async function stabilitySubject(): Promise<FeatureSubject> {
 export const SUBJECTS = {
   placeholder: placeholderSubject,
   openai: openaiSubject,
+  google: googleSubject,
   sdapi: sdapiSubject,
   'openai-shaped': openaiShapedSubject,
   stability: stabilitySubject,
