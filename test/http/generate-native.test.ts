@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import sharp from 'sharp';
+import type { GenerateEvent } from '../../src/core/provider.js';
 import { createTestApp, testModel } from '../support/app.js';
-import { countingStorage, revising } from '../support/hostile-providers.js';
+import { altered, countingStorage, revising } from '../support/hostile-providers.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse', seed: 7 };
 
@@ -94,6 +95,24 @@ test('n is drawn in several calls where the model draws one at a time, and the i
     [0, 1, 2, 3].map((index) => [index, index]),
   );
   assert.deepEqual(usage, { images: 4, cost: '0.160000', currency: 'USD' });
+});
+
+test('pictures and failures of one call come in order, however the provider yields them', async (t) => {
+  const backwards = altered(
+    async function* (events) {
+      const all: GenerateEvent[] = [];
+      for await (const event of events) all.unshift(event);
+      const [end, ...others] = all;
+      yield* others;
+      if (end !== undefined) yield end;
+    },
+    { blocked: (_, index) => (index % 2 === 1 ? { reason: 'violence', stage: 'output' } : undefined) },
+  );
+  const app = await createTestApp(t, { providers: [backwards] });
+  const answer = await app.native({ ...BODY, n: 5 });
+  const indexes = (entries: readonly { readonly index: number }[]) => entries.map(({ index }) => index);
+  assert.deepEqual(indexes(answer.body.data.data), [0, 2, 4]);
+  assert.deepEqual(indexes(answer.body.data.errors), [1, 3]);
 });
 
 test('n beyond what one call draws is split into full calls and a rest', async (t) => {
