@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { mock, type TestContext, test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import sharp from 'sharp';
 import { createGate } from '../../src/core/gate.js';
 import type { Provider } from '../../src/core/provider.js';
 import { hourly, imageCount, monthly, usd } from '../../src/core/windows.js';
 import { ProviderError } from '../../src/errors.js';
 import type { PlaceholderOptions } from '../../src/providers/placeholder.js';
+import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, TEST_KEY, type TestApp, testModel, until } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
 import { framesOf, openAnswer, textOf } from '../support/sse.js';
@@ -48,6 +49,9 @@ function guarded(options: PlaceholderOptions = {}): GuardedProvider {
   };
 }
 
+// With the clock stopped, what does not come would be waited for without end.
+const PATIENCE = { timeout: 60_000 };
+
 /** Timers pass when the test says so from here on. */
 function stopClock(t: TestContext): void {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
@@ -59,40 +63,44 @@ async function settled(): Promise<void> {
   for (let turns = 0; turns < 50; turns += 1) await turn();
 }
 
-test('headers go out after ten seconds, then a heartbeat every fifteen, then the picture', async (t) => {
-  const { provider, calls, open } = guarded();
-  const app = await createTestApp(t, { providers: [provider] });
-  stopClock(t);
-  const opening = openAnswer(app, BODY);
-  let opened = false;
-  void opening.then(() => {
-    opened = true;
-  });
-  await until(() => calls() === 1);
-  mock.timers.tick(9_999);
-  await settled();
-  assert.equal(opened, false, 'no headers yet');
-  mock.timers.tick(1);
-  const { response } = await opening;
-  assert.equal(response.statusCode, 200);
-  assert.equal(response.headers['x-accel-buffering'], 'no');
-  let text = '';
-  response.on('data', (chunk: Buffer) => {
-    text += chunk;
-  });
-  await settled();
-  assert.equal(text, '');
-  mock.timers.tick(15_000);
-  await until(() => text !== '');
-  mock.timers.tick(15_000);
-  await until(() => text.length > 3);
-  assert.equal(text, ':\n\n:\n\n');
-  open();
-  await once(response, 'end');
-  assert.match(text, /^:\n\n:\n\nevent: image_generation.completed\ndata: \{[^\n]*\}\n\n$/);
-});
+test(
+  'headers go out after ten seconds, then a heartbeat every fifteen, then the picture',
+  PATIENCE,
+  async (t) => {
+    const { provider, calls, open } = guarded();
+    const app = await createTestApp(t, { providers: [provider] });
+    stopClock(t);
+    const opening = openAnswer(app, BODY);
+    let opened = false;
+    void opening.then(() => {
+      opened = true;
+    });
+    await until(() => calls() === 1);
+    mock.timers.tick(9_999);
+    await settled();
+    assert.equal(opened, false, 'no headers yet');
+    mock.timers.tick(1);
+    const { response } = await opening;
+    assert.equal(response.statusCode, 200);
+    assert.equal(response.headers['x-accel-buffering'], 'no');
+    let text = '';
+    response.on('data', (chunk: Buffer) => {
+      text += chunk;
+    });
+    await settled();
+    assert.equal(text, '');
+    mock.timers.tick(15_000);
+    await until(() => text !== '');
+    mock.timers.tick(15_000);
+    await until(() => text.length > 3);
+    assert.equal(text, ':\n\n:\n\n');
+    open();
+    await once(response, 'end');
+    assert.match(text, /^:\n\n:\n\nevent: image_generation.completed\ndata: \{[^\n]*\}\n\n$/);
+  },
+);
 
-test('a failure after ten seconds is an error event, because the headers are out', async (t) => {
+test('a failure after ten seconds is an error event, because the headers are out', PATIENCE, async (t) => {
   const { provider, calls, open } = guarded();
   const app = await createTestApp(t, { providers: [provider] });
   stopClock(t);
@@ -112,46 +120,54 @@ test('a failure after ten seconds is an error event, because the headers are out
   );
 });
 
-test('a stream that waits in the queue for longer than ten seconds is served all the same', async (t) => {
-  const { provider, calls, open } = guarded();
-  const app = await createTestApp(t, {
-    providers: [provider],
-    caller: BUDGETS,
-    limits: { concurrency: 1 },
-  });
-  stopClock(t);
-  const first = openAnswer(app, BODY);
-  await until(() => calls() === 1);
-  const second = openAnswer(app, BODY);
-  await settled();
-  mock.timers.tick(10_000);
-  const answers = await Promise.all([first, second]);
-  open();
-  for (const { response } of answers) {
-    assert.match(await textOf(response), /^event: image_generation.completed\ndata: [^\n]*\n\n$/);
-  }
-});
+test(
+  'a stream that waits in the queue for longer than ten seconds is served all the same',
+  PATIENCE,
+  async (t) => {
+    const { provider, calls, open } = guarded();
+    const app = await createTestApp(t, {
+      providers: [provider],
+      caller: BUDGETS,
+      limits: { concurrency: 1 },
+    });
+    stopClock(t);
+    const first = openAnswer(app, BODY);
+    await until(() => calls() === 1);
+    const second = openAnswer(app, BODY);
+    await settled();
+    mock.timers.tick(10_000);
+    const answers = await Promise.all([first, second]);
+    open();
+    for (const { response } of answers) {
+      assert.match(await textOf(response), /^event: image_generation.completed\ndata: [^\n]*\n\n$/);
+    }
+  },
+);
 
-test('a provider that hangs is given up at the deadline, which is told in the stream', async (t) => {
-  let calls = 0;
-  const hanging = altered(async function* () {
-    calls += 1;
-    await new Promise(() => undefined);
-    yield { type: 'end' };
-  });
-  const app = await createTestApp(t, { providers: [hanging], caller: BUDGETS });
-  stopClock(t);
-  const opening = openAnswer(app, BODY);
-  await until(() => calls === 1);
-  mock.timers.tick(10_000);
-  const { response } = await opening;
-  mock.timers.tick(170_000);
-  assert.match(await textOf(response), /event: error\ndata: .*"code":"backend_timeout"/);
-  assert.deepEqual(await app.balances(), {
-    'monthly-usd-tenant': { spent: 40_000, held: 0 },
-    'hourly-images-tenant': { spent: 1, held: 0 },
-  });
-});
+test(
+  'a provider that hangs is given up at the deadline, which is told in the stream',
+  PATIENCE,
+  async (t) => {
+    let calls = 0;
+    const hanging = altered(async function* () {
+      calls += 1;
+      await new Promise(() => undefined);
+      yield { type: 'end' };
+    });
+    const app = await createTestApp(t, { providers: [hanging], caller: BUDGETS });
+    stopClock(t);
+    const opening = openAnswer(app, BODY);
+    await until(() => calls === 1);
+    mock.timers.tick(10_000);
+    const { response } = await opening;
+    mock.timers.tick(170_000);
+    assert.match(await textOf(response), /event: error\ndata: .*"code":"backend_timeout"/);
+    assert.deepEqual(await app.balances(), {
+      'monthly-usd-tenant': { spent: 40_000, held: 0 },
+      'hourly-images-tenant': { spent: 1, held: 0 },
+    });
+  },
+);
 
 test('a client that leaves before the first frame ends the call, which is booked', async (t) => {
   const { provider, calls, waiting } = guarded();
@@ -246,7 +262,7 @@ test('calls that were not sent at the deadline cost nothing, and a plain answer 
 /** Noise does not compress, so that the picture is larger than any socket's buffers. */
 async function noise(): Promise<Buffer> {
   const noisy = { type: 'gaussian', mean: 128, sigma: 90 } as const;
-  const raw = { width: 1600, height: 1600, channels: 3, background: '#000', noise: noisy } as const;
+  const raw = { width: 1000, height: 1000, channels: 3, background: '#000', noise: noisy } as const;
   return sharp({ create: raw }).png({ compressionLevel: 0 }).toBuffer();
 }
 
@@ -264,49 +280,53 @@ test('a slow reader holds the provider back, and loses nothing', async (t) => {
     { models: [testModel()] },
   );
   const app = await createTestApp(t, { providers: [provider] });
-  const { response } = await openAnswer(app, { ...BODY, n: 6, size: '1600x1600' });
+  const { response } = await openAnswer(app, { ...BODY, n: 10, size: '1000x1000' });
   response.pause();
   await until(() => drawn >= 1);
-  let before = -1;
-  while (before !== drawn) {
-    before = drawn;
-    await new Promise((resolve) => setTimeout(resolve, 500));
+  // It is at rest when nothing was drawn for three seconds.
+  for (let [rest, before] = [0, drawn]; rest < 30; rest += 1, before = drawn) {
+    await sleep(100);
+    if (drawn !== before) rest = 0;
   }
-  assert.ok(drawn < 5, `the provider was asked for ${drawn} pictures while nobody read`);
+  assert.ok(drawn < 8, `the provider was asked for ${drawn} pictures while nobody read`);
   const frames = [];
   for await (const { event, data } of framesOf(response)) frames.push({ event, index: data.index });
   assert.deepEqual(
     frames,
-    [0, 1, 2, 3, 4, 5].map((index) => ({ event: 'image_generation.completed', index })),
+    Array.from({ length: 10 }, (_, index) => ({ event: 'image_generation.completed', index })),
   );
 });
 
-test('a reader that stops for two minutes has left: its place is free and what was drawn is booked', async (t) => {
-  const bytes = await noise();
-  const provider = altered(async function* (_, { n }) {
-    for (let index = 0; index < n; index += 1) {
-      yield { type: 'image', index, image: { bytes, type: 'image/png' } };
-    }
-    yield { type: 'end' };
-  });
-  const app = await createTestApp(t, {
-    providers: [provider],
-    caller: BUDGETS,
-    limits: { concurrency: 1, queue: 1, requestMs: 600_000 },
-  });
-  stopClock(t);
-  const { response } = await openAnswer(app, { ...BODY, n: 10, size: '1600x1600' });
-  response.pause();
-  const next = app.openai({ ...BODY, stream: false, size: '64x64' });
-  const answered = next.then(({ status }) => status);
-  await until(async () => {
-    mock.timers.tick(10_000);
-    return (await app.balances())['monthly-usd-tenant']?.spent === 440_000;
-  });
-  assert.equal(await answered, 200, 'its place is free for the next');
-  await assert.rejects(textOf(response), 'the answer was never whole');
-  assert.deepEqual(app.eventsOf('request.failed'), []);
-});
+test(
+  'a reader that stops for two minutes has left: its place is free and what was drawn is booked',
+  PATIENCE,
+  async (t) => {
+    const bytes = await noise();
+    const provider = altered(async function* (_, { n }) {
+      for (let index = 0; index < n; index += 1) {
+        yield { type: 'image', index, image: { bytes, type: 'image/png' } };
+      }
+      yield { type: 'end' };
+    });
+    const app = await createTestApp(t, {
+      providers: [provider],
+      caller: BUDGETS,
+      limits: { concurrency: 1, queue: 1, requestMs: 600_000 },
+    });
+    stopClock(t);
+    const { response } = await openAnswer(app, { ...BODY, n: 10, size: '1000x1000' });
+    response.pause();
+    const next = app.openai({ ...BODY, stream: false, size: '64x64' });
+    const answered = next.then(({ status }) => status);
+    await until(async () => {
+      mock.timers.tick(10_000);
+      return (await app.balances())['monthly-usd-tenant']?.spent === 440_000;
+    });
+    assert.equal(await answered, 200, 'its place is free for the next');
+    await assert.rejects(textOf(response), 'the answer was never whole');
+    assert.deepEqual(app.eventsOf('request.failed'), []);
+  },
+);
 
 /** Posts without reading anything, so that the test can leave whenever it wants. */
 async function rawPost(app: TestApp, body: object): Promise<Socket> {
@@ -329,6 +349,24 @@ test('a router that closes cuts a stream off with an error, after it waited', as
   const { response } = await opening;
   assert.equal(response.statusCode, 503);
   assert.equal(JSON.parse(await textOf(response)).error.code, 'overloaded');
+});
+
+test('a router that closes while a picture is stored says that it closes, and books the picture', async (t) => {
+  const storage = memoryStorage();
+  let puts = 0;
+  const put = async (): Promise<never> => {
+    puts += 1;
+    return new Promise(() => undefined);
+  };
+  const app = await createTestApp(t, { storage: { ...storage, put }, limits: { drainMs: 50 } });
+  const answering = app.native({ model: BODY.model, prompt: BODY.prompt }).then((answer) => answer);
+  await until(() => puts === 1);
+  await app.router.close();
+  const answer = await answering;
+  assert.equal(answer.status, 503, answer.text);
+  assert.equal(answer.body.error.code, 'OVERLOADED');
+  assert.equal(answer.get('x-should-retry'), 'false', 'it was paid for');
+  assert.equal((await app.balances())['monthly-usd-tenant']?.spent, 40_000);
 });
 
 test('a provider that goes on after its end, or fails after it, changes nothing', async (t) => {
