@@ -174,7 +174,7 @@ export function diffusionRows({
   rows.forEach((row, place) => {
     const { slug } = row.model;
     const path = `stableDiffusion.models[${place}].slug`;
-    if (!/^[a-z0-9][\w.-]*\/[\w.:-]+$/.test(slug) || slug !== slug.toLowerCase()) {
+    if (!/^[a-z0-9][a-z0-9._-]*\/[a-z0-9][a-z0-9._:-]*$/.test(slug)) {
       throw new ConfigError(path, 'must be vendor/name in lower case');
     }
     if (bySlug.has(slug)) throw new ConfigError(path, `"${slug}" is on offer twice`);
