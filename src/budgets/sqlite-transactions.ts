@@ -1,0 +1,159 @@
+/**
+ * Transactions on a SQLite connection whose calls are synchronous. Two things would stall the event loop: waiting for
+ * the lock of another process, so that is done with timers; and flushing the disk once for each request, so what
+ * comes in the same turn of the loop shares one transaction.
+ */
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+
+/** What can be bound to a parameter. */
+export type SqliteValue = string | number | null;
+
+/** A prepared statement, as `libsql`, `better-sqlite3` and `node:sqlite` make it. */
+export interface SqliteStatement {
+  /** Runs a statement that answers no rows. */
+  run(...values: SqliteValue[]): unknown;
+  /** Runs a statement to its end and answers its rows, as objects. */
+  all(...values: SqliteValue[]): unknown[];
+}
+
+/** A connection to a SQLite database, as `libsql`, `better-sqlite3` and `node:sqlite` make it. */
+export interface SqliteDatabase {
+  /** Runs statements without parameters. */
+  exec(sql: string): unknown;
+  /** Compiles a statement. */
+  prepare(sql: string): SqliteStatement;
+}
+
+/** Runs jobs on what `open` made of the database. A job does not wait and changes nothing outside the database. */
+export interface SqliteTransactions<Ledger> {
+  /** Runs a job in a transaction that is on disk when the promise resolves; one that throws leaves nothing. */
+  write<T>(job: (ledger: Ledger) => T): Promise<T>;
+  /** Runs a job that is one reading statement; it waits for no writer. */
+  read<T>(job: (ledger: Ledger) => T): Promise<T>;
+}
+
+interface Task<Ledger> {
+  readonly run: (ledger: Ledger) => unknown;
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: unknown) => void;
+  readonly deadline: number;
+}
+
+const PATIENCE_MS = 2_000;
+const LONGEST_PAUSE_MS = 16;
+
+// A few milliseconds of work: more would be felt by everything else in the process.
+const BATCH = 50;
+
+const SQLITE_BUSY = 5;
+
+/** Makes transactions. Nothing is touched before the first job; that one opens the ledger, in a transaction too. */
+export function createTransactions<Ledger>(
+  database: SqliteDatabase,
+  open: (database: SqliteDatabase) => Ledger,
+): SqliteTransactions<Ledger> {
+  const waiting: Task<Ledger>[] = [];
+  let ledger: Ledger | undefined;
+  let working = false;
+
+  function runAll(tasks: readonly Task<Ledger>[]): unknown[] {
+    if (ledger === undefined) {
+      configure(database);
+      ledger = transact(database, () => open(database));
+    }
+    const opened = ledger;
+    return transact(database, () => tasks.map(({ run }) => run(opened)));
+  }
+
+  async function work(): Promise<void> {
+    let pauses = 0;
+    let alone = 0;
+    while (waiting.length > 0) {
+      await turn();
+      const tasks = waiting.slice(0, alone > 0 ? 1 : BATCH);
+      try {
+        const values = runAll(tasks);
+        waiting.splice(0, tasks.length);
+        for (const [place, { resolve }] of tasks.entries()) resolve(values[place] as never);
+        pauses = 0;
+      } catch (error) {
+        if (isBusy(error)) {
+          pauses += 1;
+          rejectOverdue(waiting, error);
+          await sleep(Math.random() * Math.min(2 ** pauses, LONGEST_PAUSE_MS));
+          continue;
+        }
+        if (tasks.length > 1) {
+          // Nothing of the batch was kept. Each is tried alone, so that only the one at fault fails.
+          alone = tasks.length;
+          continue;
+        }
+        waiting.shift()?.reject(error);
+      }
+      alone = Math.max(0, alone - 1);
+    }
+    working = false;
+  }
+
+  function write<T>(job: (ledger: Ledger) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      waiting.push({ run: job, resolve, reject, deadline: performance.now() + PATIENCE_MS });
+      if (working) return;
+      working = true;
+      void work();
+    });
+  }
+
+  return {
+    write,
+    async read(job) {
+      if (ledger === undefined) return write(job);
+      try {
+        return job(ledger);
+      } catch (error) {
+        // Rare: another process is recovering the file after a crash.
+        if (isBusy(error)) return write(job);
+        throw error;
+      }
+    },
+  };
+}
+
+/** Throughout, `busy_timeout` 0: SQLite's own waiting would block the process. */
+function configure(database: SqliteDatabase): void {
+  database.exec('PRAGMA busy_timeout = 0');
+  database.exec('PRAGMA journal_mode = WAL');
+  database.exec('PRAGMA synchronous = FULL');
+}
+
+function transact<T>(database: SqliteDatabase, body: () => T): T {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const value = body();
+    database.exec('COMMIT');
+    return value;
+  } catch (error) {
+    rollBack(database);
+    throw error;
+  }
+}
+
+function rollBack(database: SqliteDatabase): void {
+  try {
+    database.exec('ROLLBACK');
+  } catch {
+    // SQLite rolled back by itself, as it does when the disk is full.
+  }
+}
+
+/** The primary result code, however the driver says it: as a number that may be an extended one, or as a name. */
+function isBusy(error: unknown): boolean {
+  const { code, errcode } = error as { readonly code?: unknown; readonly errcode?: unknown };
+  if (typeof errcode === 'number') return (errcode & 0xff) === SQLITE_BUSY;
+  return typeof code === 'string' && code.startsWith('SQLITE_BUSY');
+}
+
+function rejectOverdue<Ledger>(waiting: Task<Ledger>[], error: unknown): void {
+  const now = performance.now();
+  while (waiting[0] !== undefined && waiting[0].deadline <= now) waiting.shift()?.reject(error);
+}
