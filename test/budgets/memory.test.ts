@@ -3,14 +3,13 @@ import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import fc from 'fast-check';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
-import { referenceLedger } from '../../src/testing/budget/reference.js';
-import { perform, type Step } from '../../src/testing/budget/storm-checks.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
+import { expiringSchedules, followReference, schedules, staySound } from '../support/budget-schedules.js';
 import { testChecks } from '../support/run-checks.js';
+import { runs } from '../support/runs.js';
 
 const HOUR_MS = 3_600_000;
 const START = 1_800_000_000_000;
-const SCHEDULES = 100 * Math.max(1, Number(process.env.SOAK) || 1);
 
 const shared = memoryBudget();
 testChecks('memory', budgetChecks, () => shared);
@@ -182,126 +181,15 @@ describe('as time passes', () => {
     assert.equal(await left(), 0);
   });
 
-  test('any schedule is answered as by a reference ledger, and leaves no hold behind', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(moves(fc.constant(null)), { maxLength: 60 }), async (schedule) => {
-        const [store, reference] = [memoryBudget(), referenceLedger()];
-        const holds = new Map<string, Hold>();
-        for (const move of schedule) {
-          if ('advanceMs' in move) {
-            mock.timers.tick(move.advanceMs);
-            reference.advance(move.advanceMs);
-            continue;
-          }
-          const step = stepOf(move, holds);
-          const expected = await perform(reference, step);
-          remember(holds, expected);
-          assert.deepEqual(await perform(store, step), expected, JSON.stringify(step));
-          assert.deepEqual(await store.read(KEYS), await reference.read(KEYS), JSON.stringify(step));
-        }
-        mock.timers.tick(HOUR_MS);
-        reference.advance(HOUR_MS);
-        const balances = await store.read(KEYS);
-        assert.deepEqual(balances, await reference.read(KEYS));
-        assert.ok(
-          balances.every(({ held }) => held === 0),
-          'a hold was leaked',
-        );
-      }),
-      { numRuns: SCHEDULES },
-    );
-  });
+  test('any schedule is answered as by a reference ledger, and leaves no hold behind', () =>
+    fc.assert(
+      fc.asyncProperty(schedules(), (schedule) => followReference(memoryBudget(), schedule)),
+      runs(100),
+    ));
 
-  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', async () => {
-    const expiry = fc.option(fc.integer({ min: -50, max: 200 }));
-    await fc.assert(
-      fc.asyncProperty(fc.array(moves(expiry), { maxLength: 60 }), async (schedule) => {
-        mock.timers.setTime(START);
-        const store = memoryBudget();
-        const holds = new Map<string, Hold>();
-        for (const move of schedule) {
-          if ('advanceMs' in move) mock.timers.tick(move.advanceMs);
-          else remember(holds, await perform(store, stepOf(move, holds)));
-          const balances = await store.read(KEYS);
-          const sound = balances.every(({ spent, held }) => spent >= 0 && held >= 0);
-          assert.ok(sound, JSON.stringify(balances));
-        }
-        mock.timers.tick(HOUR_MS);
-        const balances = await store.read(KEYS);
-        assert.ok(
-          balances.every(({ held }) => held === 0),
-          'a hold was leaked',
-        );
-      }),
-      { numRuns: SCHEDULES },
-    );
-  });
+  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', () =>
+    fc.assert(
+      fc.asyncProperty(expiringSchedules(), (schedule) => staySound(memoryBudget(), schedule)),
+      runs(100),
+    ));
 });
-
-const KEYS = ['a', 'b', 'c'];
-
-type Move =
-  | { readonly advanceMs: number }
-  | { readonly do: 'recall'; readonly once: { readonly key: string; readonly fingerprint: string } }
-  | { readonly do: 'read'; readonly keys: readonly string[] }
-  | { readonly do: 'release'; readonly id: string }
-  | { readonly do: 'reserve'; readonly request: ReserveRequest }
-  | {
-      readonly do: 'commit';
-      readonly id: string;
-      readonly amounts: readonly (number | null)[];
-      readonly outcome: string;
-    };
-
-/** Steps over few enough names that they meet; `expiry` is in milliseconds from the start, `null` never. */
-function moves(expiry: fc.Arbitrary<number | null>): fc.Arbitrary<Move> {
-  const id = fc.constantFrom('1', '2', '3', '4', '5', '6');
-  const once = fc.record({ key: fc.constantFrom('x', 'y'), fingerprint: fc.constantFrom('f', 'f', 'g') });
-  const lines = fc.uniqueArray(
-    fc.record({
-      key: fc.constantFrom(...KEYS),
-      amount: fc.nat(12),
-      limit: fc.constantFrom(10, 20, 40),
-      expiresAt: expiry.map((ms) => (ms === null ? null : START + ms)),
-    }),
-    { selector: ({ key }) => key },
-  );
-  const reserve = fc.record({
-    id,
-    once: fc.option(once, { nil: undefined }),
-    lines,
-    leaseMs: fc.integer({ min: 1, max: 80 }),
-  });
-  const amounts = fc.array(fc.option(fc.nat(20)), { minLength: 3, maxLength: 3 });
-  return fc.oneof(
-    { weight: 5, arbitrary: fc.record({ do: fc.constant('reserve' as const), request: reserve }) },
-    {
-      weight: 3,
-      arbitrary: fc.record({ do: fc.constant('commit' as const), id, amounts, outcome: fc.string() }),
-    },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('release' as const), id }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('recall' as const), once }) },
-    {
-      weight: 1,
-      arbitrary: fc.record({ do: fc.constant('read' as const), keys: fc.array(fc.constantFrom(...KEYS)) }),
-    },
-    { weight: 2, arbitrary: fc.record({ advanceMs: fc.integer({ min: 1, max: 60 }) }) },
-  );
-}
-
-/** Turns a move into a step: a commit takes its keys from the hold of its id. */
-function stepOf(move: Exclude<Move, { readonly advanceMs: number }>, holds: ReadonlyMap<string, Hold>): Step {
-  if (move.do !== 'commit') return move;
-  const hold = holds.get(move.id) ?? { id: move.id, lines: [] };
-  const lines = hold.lines.flatMap(({ key }, index) => {
-    const amount = move.amounts[index] ?? null;
-    return amount === null ? [] : [{ key, amount }];
-  });
-  return { do: 'commit', hold, lines, outcome: move.outcome };
-}
-
-/** Keeps the hold of an answer that granted one. */
-function remember(holds: Map<string, Hold>, answer: unknown): void {
-  const { hold } = (answer ?? {}) as { readonly hold?: Hold };
-  if (hold) holds.set(hold.id, hold);
-}

@@ -50,6 +50,14 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     values: `memoryBudget`,
     types: ``,
   },
+  './budgets/postgres': {
+    values: `postgresBudget postgresBudgetSchema`,
+    types: `PostgresBudgetOptions PostgresQuery`,
+  },
+  './budgets/sqlite': {
+    values: `sqliteBudget`,
+    types: `SqliteBudgetOptions SqliteDatabase SqliteStatement SqliteValue`,
+  },
   './testing': {
     values: `apiChecks budgetChecks providerChecks storageChecks`,
     types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,

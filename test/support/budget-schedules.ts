@@ -1,0 +1,141 @@
+/** Random schedules of budget operations and of time, for comparing a store with a ledger anybody can check by eye. */
+import assert from 'node:assert/strict';
+import { mock } from 'node:test';
+import fc from 'fast-check';
+import type { BudgetStore, Hold, ReserveRequest } from '../../src/core/budget.js';
+import { referenceLedger } from '../../src/testing/budget/reference.js';
+import { perform, type Step } from '../../src/testing/budget/storm-checks.js';
+
+/** The instant a schedule with expiring buckets begins at. */
+const START = 1_800_000_000_000;
+
+const HOUR_MS = 3_600_000;
+
+/** Schedules on buckets that never expire. */
+export function schedules(): fc.Arbitrary<Move[]> {
+  return fc.array(moves(fc.constant(null)), { maxLength: 60 });
+}
+
+/** Schedules on buckets that may be purged in between. */
+export function expiringSchedules(): fc.Arbitrary<Move[]> {
+  return fc.array(moves(fc.option(fc.integer({ min: -50, max: 200 }))), { maxLength: 60 });
+}
+
+/**
+ * Throws unless an empty store answers every step as the reference ledger does, and no hold is left when all leases
+ * are over. `Date` is mocked.
+ */
+export async function followReference(store: BudgetStore, schedule: readonly Move[]): Promise<void> {
+  const reference = referenceLedger();
+  const holds = new Map<string, Hold>();
+  const advance = (ms: number) => {
+    mock.timers.tick(ms);
+    reference.advance(ms);
+  };
+  for (const move of schedule) {
+    if ('advanceMs' in move) {
+      advance(move.advanceMs);
+      continue;
+    }
+    const step = stepOf(move, holds);
+    const expected = await perform(reference, step);
+    remember(holds, expected);
+    assert.deepEqual(await perform(store, step), expected, JSON.stringify(step));
+    assert.deepEqual(await store.read(KEYS), await reference.read(KEYS), JSON.stringify(step));
+  }
+  advance(HOUR_MS);
+  assert.deepEqual(await store.read(KEYS), await reference.read(KEYS));
+  await expectNothingHeld(store);
+}
+
+/** Throws unless every balance of an empty store stays at 0 or more, and no hold is left. `Date` is mocked. */
+export async function staySound(store: BudgetStore, schedule: readonly Move[]): Promise<void> {
+  mock.timers.setTime(START);
+  const holds = new Map<string, Hold>();
+  for (const move of schedule) {
+    if ('advanceMs' in move) mock.timers.tick(move.advanceMs);
+    else remember(holds, await perform(store, stepOf(move, holds)));
+    const balances = await store.read(KEYS);
+    const sound = balances.every(({ spent, held }) => spent >= 0 && held >= 0);
+    assert.ok(sound, JSON.stringify(balances));
+  }
+  mock.timers.tick(HOUR_MS);
+  await expectNothingHeld(store);
+}
+
+async function expectNothingHeld(store: BudgetStore): Promise<void> {
+  const balances = await store.read(KEYS);
+  assert.ok(
+    balances.every(({ held }) => held === 0),
+    'a hold was leaked',
+  );
+}
+
+const KEYS = ['a', 'b', 'c'];
+
+/** A step of a schedule: an operation, or time that passes. */
+export type Move =
+  | { readonly advanceMs: number }
+  | { readonly do: 'recall'; readonly once: { readonly key: string; readonly fingerprint: string } }
+  | { readonly do: 'read'; readonly keys: readonly string[] }
+  | { readonly do: 'release'; readonly id: string }
+  | { readonly do: 'reserve'; readonly request: ReserveRequest }
+  | {
+      readonly do: 'commit';
+      readonly id: string;
+      readonly amounts: readonly (number | null)[];
+      readonly outcome: string;
+    };
+
+/** Steps over few enough names that they meet; `expiry` is in milliseconds from the start, `null` never. */
+function moves(expiry: fc.Arbitrary<number | null>): fc.Arbitrary<Move> {
+  const id = fc.constantFrom('1', '2', '3', '4', '5', '6');
+  const once = fc.record({ key: fc.constantFrom('x', 'y'), fingerprint: fc.constantFrom('f', 'f', 'g') });
+  const lines = fc.uniqueArray(
+    fc.record({
+      key: fc.constantFrom(...KEYS),
+      amount: fc.nat(12),
+      limit: fc.constantFrom(10, 20, 40),
+      expiresAt: expiry.map((ms) => (ms === null ? null : START + ms)),
+    }),
+    { selector: ({ key }) => key },
+  );
+  const reserve = fc.record({
+    id,
+    once: fc.option(once, { nil: undefined }),
+    lines,
+    leaseMs: fc.integer({ min: 1, max: 80 }),
+  });
+  const amounts = fc.array(fc.option(fc.nat(20)), { minLength: 3, maxLength: 3 });
+  return fc.oneof(
+    { weight: 5, arbitrary: fc.record({ do: fc.constant('reserve' as const), request: reserve }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ do: fc.constant('commit' as const), id, amounts, outcome: fc.string() }),
+    },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('release' as const), id }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('recall' as const), once }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('read' as const), keys: fc.array(fc.constantFrom(...KEYS)) }),
+    },
+    { weight: 2, arbitrary: fc.record({ advanceMs: fc.integer({ min: 1, max: 60 }) }) },
+  );
+}
+
+/** Turns a move into a step: a commit takes its keys from the hold of its id. */
+function stepOf(move: Exclude<Move, { readonly advanceMs: number }>, holds: ReadonlyMap<string, Hold>): Step {
+  if (move.do !== 'commit') return move;
+  const hold = holds.get(move.id) ?? { id: move.id, lines: [] };
+  const lines = hold.lines.flatMap(({ key }, index) => {
+    const amount = move.amounts[index] ?? null;
+    return amount === null ? [] : [{ key, amount }];
+  });
+  return { do: 'commit', hold, lines, outcome: move.outcome };
+}
+
+/** Keeps the hold of an answer that granted one. */
+function remember(holds: Map<string, Hold>, answer: unknown): void {
+  const { hold } = (answer ?? {}) as { readonly hold?: Hold };
+  if (hold) holds.set(hold.id, hold);
+}
