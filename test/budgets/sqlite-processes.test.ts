@@ -17,6 +17,8 @@ const PROGRAM = fileURLToPath(new URL('sqlite-process.ts', import.meta.url));
 
 interface Server {
   readonly process: ChildProcess;
+  /** Resolves when it has ended and everything it said is here. */
+  readonly ended: Promise<unknown>;
   /** Everything it has said so far. */
   said(): string;
   /** Waits until it has said something. */
@@ -29,15 +31,19 @@ async function startServer(file: string, job: 'race' | 'book' | 'lock'): Promise
   const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, file, job], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
+  const ended = once(child, 'close');
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
   });
   const says = async (text: string) => {
-    while (!output.includes(text)) await once(child.stdout, 'data');
+    while (!output.includes(text)) {
+      assert.ok(child.stdout.readable, `${job} ended and never said ${text}`);
+      await Promise.race([once(child.stdout, 'data'), once(child.stdout, 'end')]);
+    }
   };
   await says('ready\n');
-  return { process: child, said: () => output, says, begin: () => child.stdin.write('go\n') };
+  return { process: child, ended, said: () => output, says, begin: () => child.stdin.write('go\n') };
 }
 
 test('three processes that race for a budget of ten are granted exactly ten', async (t) => {
@@ -45,9 +51,8 @@ test('three processes that race for a budget of ten are granted exactly ten', as
   for (let round = 0; round < runs(1).numRuns; round += 1) {
     const raced = `${file}${round}`;
     const servers = await Promise.all([1, 2, 3].map(() => startServer(raced, 'race')));
-    const exits = servers.map(({ process }) => once(process, 'exit'));
     for (const server of servers) server.begin();
-    await Promise.all(exits);
+    await Promise.all(servers.map(({ ended }) => ended));
     const granted = servers.map((server) => Number(server.said().replace('ready', '')));
     t.diagnostic(`granted: ${granted.join(', ')}`);
     assert.equal(
@@ -80,7 +85,7 @@ test('while another process has the lock the event loop goes on, reads are answe
   const longestMs = delay.max / 1e6;
   t.diagnostic(`longest turn of the event loop: ${longestMs.toFixed(0)} ms of 1000`);
   assert.ok(longestMs < 500, `the event loop stood still for ${longestMs} ms`);
-  await once(locker.process, 'exit');
+  await locker.ended;
 });
 
 test('a lock that stays is given up after two seconds, with the error of the driver, and works afterwards', async (t) => {
@@ -95,7 +100,7 @@ test('a lock that stays is given up after two seconds, with the error of the dri
   const waitedMs = performance.now() - start;
   assert.ok(waitedMs > 1_900 && waitedMs < 20_000, `it waited for ${waitedMs} ms`);
   locker.begin();
-  await once(locker.process, 'exit');
+  await locker.ended;
   assert.equal(await store.release('a'), 'unknown');
 });
 
@@ -109,7 +114,7 @@ test(`after kill -9, ${KILLS} times, nothing that was answered is lost and what 
     await server.says('committed');
     await sleep(randomInt(100));
     server.process.kill('SIGKILL');
-    await once(server.process, 'close');
+    await server.ended;
     for (const [, what, id = ''] of server.said().matchAll(/^(reserved|committed) (\S+)\n/gm)) {
       if (what === 'reserved') reserved.push(id);
       else committed.add(id);
