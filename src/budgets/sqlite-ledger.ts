@@ -27,6 +27,9 @@ export type SqliteLedger = {
   readonly [Name in 'reserve' | 'recall' | 'commit' | 'release' | 'read']: (
     ...values: Parameters<BudgetStore[Name]>
   ) => Awaited<ReturnType<BudgetStore[Name]>>;
+} & {
+  /** What a reserve is answered that changes nothing; `undefined` when it can be granted. Reads only. */
+  look(request: ReserveRequest): ReserveResult | undefined;
 };
 
 /** One line of a hold, as it is kept. */
@@ -38,7 +41,13 @@ interface HeldLine extends CommitLine {
 export function openLedger(database: SqliteDatabase): SqliteLedger {
   const statements = openStatements(database);
   return {
-    reserve: (request) => reserve(statements, request),
+    look: (request) => look(statements, request, Date.now()),
+    reserve(request) {
+      const now = Date.now();
+      tidy(statements, now);
+      const answer = look(statements, request, now);
+      return answer ?? granted(statements, request.id, open(statements, request, now));
+    },
     recall(once) {
       const hold = holdByOnce(statements, once);
       return hold && describe(hold, once, Date.now());
@@ -65,9 +74,7 @@ export function openLedger(database: SqliteDatabase): SqliteLedger {
   };
 }
 
-function reserve(statements: Statements, request: ReserveRequest): ReserveResult {
-  const now = Date.now();
-  tidy(statements, now);
+function look(statements: Statements, request: ReserveRequest, now: number): ReserveResult | undefined {
   const known = holdById(statements, request.id);
   if (known && !isPending(known, now)) return { ok: false, closed: true };
   if (known) return granted(statements, request.id, linesOf(known));
@@ -75,8 +82,7 @@ function reserve(statements: Statements, request: ReserveRequest): ReserveResult
   const other = once && holdByOnce(statements, once);
   if (once && other) return { ok: false, seen: describe(other, once, now) };
   const refused = shortages(statements, request.lines, now);
-  if (refused.length > 0) return { ok: false, refused };
-  return granted(statements, request.id, open(statements, request, now));
+  return refused.length > 0 ? { ok: false, refused } : undefined;
 }
 
 /** The lines that do not fit, with what is left there. */

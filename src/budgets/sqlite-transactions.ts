@@ -28,7 +28,7 @@ export interface SqliteDatabase {
 export interface SqliteTransactions<Ledger> {
   /** Runs a job in a transaction that is on disk when the promise resolves; one that throws leaves nothing. */
   write<T>(job: (ledger: Ledger) => T): Promise<T>;
-  /** Runs a job that is one reading statement; it waits for no writer. */
+  /** Runs a job that only reads, on one state of the database; it waits for no writer. */
   read<T>(job: (ledger: Ledger) => T): Promise<T>;
 }
 
@@ -40,10 +40,10 @@ interface Task<Ledger> {
 }
 
 const PATIENCE_MS = 2_000;
-const LONGEST_PAUSE_MS = 16;
+const LONGEST_PAUSE_MS = 8;
 
 // A few milliseconds of work: more would be felt by everything else in the process.
-const BATCH = 50;
+const BATCH = 20;
 
 const SQLITE_BUSY = 5;
 
@@ -59,17 +59,17 @@ export function createTransactions<Ledger>(
   function runAll(tasks: readonly Task<Ledger>[]): unknown[] {
     if (ledger === undefined) {
       configure(database);
-      ledger = transact(database, () => open(database));
+      ledger = transact(database, 'BEGIN IMMEDIATE', () => open(database));
     }
     const opened = ledger;
-    return transact(database, () => tasks.map(({ run }) => run(opened)));
+    return transact(database, 'BEGIN IMMEDIATE', () => tasks.map(({ run }) => run(opened)));
   }
 
   async function work(): Promise<void> {
     let pauses = 0;
     let alone = 0;
+    await turn();
     while (waiting.length > 0) {
-      await turn();
       const tasks = waiting.slice(0, alone > 0 ? 1 : BATCH);
       try {
         const values = runAll(tasks);
@@ -91,6 +91,8 @@ export function createTransactions<Ledger>(
         waiting.shift()?.reject(error);
       }
       alone = Math.max(0, alone - 1);
+      // Long enough for another process to get the lock, and for this one to do something else.
+      await sleep(1);
     }
     working = false;
   }
@@ -109,7 +111,7 @@ export function createTransactions<Ledger>(
     async read(job) {
       if (ledger === undefined) return write(job);
       try {
-        return job(ledger);
+        return transact(database, 'BEGIN', () => job(ledger as Ledger));
       } catch (error) {
         // Rare: another process is recovering the file after a crash.
         if (isBusy(error)) return write(job);
@@ -126,8 +128,8 @@ function configure(database: SqliteDatabase): void {
   database.exec('PRAGMA synchronous = FULL');
 }
 
-function transact<T>(database: SqliteDatabase, body: () => T): T {
-  database.exec('BEGIN IMMEDIATE');
+function transact<T>(database: SqliteDatabase, begin: string, body: () => T): T {
+  database.exec(begin);
   try {
     const value = body();
     database.exec('COMMIT');

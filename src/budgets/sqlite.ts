@@ -39,7 +39,9 @@ export function sqliteBudget(options: SqliteBudgetOptions): BudgetStore {
   return {
     async reserve(request) {
       checkReserve(request);
-      return write((ledger) => ledger.reserve(request));
+      // Most reserves that come in a flood are refused, and need no lock for it.
+      const answer = await read((ledger) => ledger.look(request));
+      return answer ?? write((ledger) => ledger.reserve(request));
     },
     async recall(once) {
       checkOnce(once);

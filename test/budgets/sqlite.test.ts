@@ -125,7 +125,9 @@ describe('as time passes', () => {
     }
     assert.deepEqual(await store.recall(once('settled')), { state: 'settled', outcome: 'outcome' });
     // The lease was found to be over only just now, and its day starts there.
+    await hold(store, {});
     mock.timers.tick(24 * HOUR_MS);
+    await hold(store, {});
     for (const id of ['settled', 'lapsed', 'released']) await hold(store, { id, once: once(id) });
   });
 

@@ -62,6 +62,8 @@ app.use(
       return { tenant, models: 'all', budgets: [monthly(imageCount(10))] };
     },
     budget,
+    // All requests come to the budget at the same time, however many and however slow the machine.
+    limits: { concurrency: 1_000, budgetMs: 60_000 },
   }),
 );
 // Not left behind by a test that ends early.
