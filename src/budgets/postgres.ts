@@ -7,14 +7,17 @@ import { decodeText, encodeText } from './text.js';
 
 export { postgresBudgetSchema };
 
+/** What a statement answered: a `QueryResult` of `pg`, or the like. */
+export interface PostgresAnswer {
+  /** Rows, as objects. */
+  readonly rows: readonly unknown[];
+}
+
 /**
- * Runs one statement with `$1` as its parameter in a transaction of its own, and answers its rows as objects.
- * With a `Pool` of `pg`: `(text, values) => pool.query(text, values)`.
+ * Runs one statement with `$1` as its parameter, in a transaction of its own. With a `Pool` of `pg`:
+ * `(text, values) => pool.query(text, values)`.
  */
-export type PostgresQuery = (
-  text: string,
-  values: string[],
-) => Promise<{ readonly rows: readonly unknown[] }>;
+export type PostgresQuery = (text: string, values: string[]) => Promise<PostgresAnswer>;
 
 /** Options of {@link postgresBudget}. */
 export interface PostgresBudgetOptions {

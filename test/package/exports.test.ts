@@ -52,7 +52,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
   },
   './budgets/postgres': {
     values: `postgresBudget postgresBudgetSchema`,
-    types: `PostgresBudgetOptions PostgresQuery`,
+    types: `PostgresAnswer PostgresBudgetOptions PostgresQuery`,
   },
   './budgets/sqlite': {
     values: `sqliteBudget`,
