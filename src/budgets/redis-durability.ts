@@ -1,13 +1,13 @@
 /** Whether a Redis server is set up to keep money, as far as it lets itself be asked. */
 
-/** Sends one command and answers the server's reply. */
-export type Send = (...command: [name: string, ...args: string[]]) => Promise<unknown>;
+/** Sends one command to the server and answers its reply. */
+export type SendCommand = (...command: [name: string, ...args: string[]]) => Promise<unknown>;
 
 /**
  * What the server's settings put at risk, a sentence each; none where it is set up to keep money. What it does not
  * tell (managed servers forbid `CONFIG`, some `INFO`) is no risk found. Never rejects.
  */
-export async function findRisks(send: Send): Promise<readonly string[]> {
+export async function findRisks(send: SendCommand): Promise<readonly string[]> {
   const [files, memory] = await Promise.all([
     send('CONFIG', 'GET', 'append*').then(settingsOf, nothing),
     send('INFO', 'memory').then(linesOf, nothing),

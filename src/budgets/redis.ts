@@ -12,8 +12,10 @@ import type {
 } from '../core/budget.js';
 import { ConfigError } from '../errors.js';
 import { checkCommit, checkOnce, checkReserve, checkText } from './arguments.js';
-import { findRisks, type Send } from './redis-durability.js';
+import { findRisks, type SendCommand } from './redis-durability.js';
 import { COMMIT, READ, RECALL, RELEASE, RESERVE, type Script } from './redis-scripts.js';
+
+export type { SendCommand };
 
 /** How {@link redisBudget} reaches its server. */
 export interface RedisBudgetOptions {
@@ -22,7 +24,7 @@ export interface RedisBudgetOptions {
    * server's error, its message beginning with the server's code. Sending a command again after a lost connection
    * is harmless.
    */
-  readonly send: Send;
+  readonly send: SendCommand;
   /**
    * Names the ledger: every key begins with it in braces, `{images}:`. Two prefixes are two ledgers.
    * @defaultValue `'images'`

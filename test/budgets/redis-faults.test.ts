@@ -2,19 +2,17 @@ import assert from 'node:assert/strict';
 import { randomInt, randomUUID } from 'node:crypto';
 import { after, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { redisBudget } from '../../src/budgets/redis.js';
+import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import { findRisks } from '../../src/budgets/redis-durability.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { createTestApp, until } from '../support/app.js';
-import { freePort, type RedisServer, startRedis, withoutRedis } from '../support/redis.js';
+import { freePort, startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
 const KILLS = process.env.SOAK ? 100 : 3;
 const BODY = { model: 'placeholder/sketch', prompt: 'a lighthouse' };
 const LASTING = { key: 'k', limit: 1_000_000, amount: 3, expiresAt: null };
-
-type Send = Awaited<ReturnType<RedisServer['connect']>>;
 
 function request(lines: readonly ReserveLine[] = [LASTING], id: string = randomUUID()): ReserveRequest {
   return { id, lines, leaseMs: 600_000 };
@@ -238,7 +236,7 @@ describe('Redis as a cluster', { skip: withoutRedis }, async () => {
   const [from, to] = [await node(), await node()];
   const [atFrom, atTo] = [await from.connect(), await to.connect()];
   await atFrom('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
-  const ok = async (send: Send) => String(await send('CLUSTER', 'INFO')).includes('cluster_state:ok');
+  const ok = async (send: SendCommand) => String(await send('CLUSTER', 'INFO')).includes('cluster_state:ok');
   await until(() => ok(atFrom));
   const send = await from.connect('redis-cluster');
 
@@ -275,7 +273,7 @@ describe('Redis as a cluster', { skip: withoutRedis }, async () => {
   });
 });
 
-async function busPort(send: Send): Promise<string> {
+async function busPort(send: SendCommand): Promise<string> {
   const [, port] = (await send('CONFIG', 'GET', 'cluster-port')) as [string, string];
   return port;
 }

@@ -5,18 +5,16 @@ import { once } from 'node:events';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { redisBudget } from '../../src/budgets/redis.js';
+import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import type { BudgetStore, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
-import { type RedisServer, startRedis, withoutRedis } from '../support/redis.js';
+import { startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
 const RACER = fileURLToPath(new URL('redis-racer.ts', import.meta.url));
 const ROUNDS = process.env.SOAK ? 20 : 1;
 const HOUR_MS = 3_600_000;
-
-type Send = Awaited<ReturnType<RedisServer['connect']>>;
 
 function line(key: string, parts: Partial<ReserveLine> = {}): ReserveLine {
   return { key, amount: 4, limit: 10, expiresAt: null, ...parts };
@@ -80,7 +78,7 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
   test('the text of a script is sent once, not with each call', async () => {
     const names: string[] = [];
     await send('SCRIPT', 'FLUSH');
-    const counting: Send = (...command) => {
+    const counting: SendCommand = (...command) => {
       names.push(command[0]);
       return send(...command);
     };
@@ -94,12 +92,12 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
     const store = redisBudget({ send });
     const key = randomUUID();
     const lines = [line(key, { amount: 3 })];
-    const committed = await hold(store, request(lines, { leaseMs: 200 }));
-    const released = await hold(store, request(lines, { leaseMs: 200 }));
-    await hold(store, request(lines, { leaseMs: 200 }));
+    const committed = await hold(store, request(lines, { leaseMs: 1_000 }));
+    const released = await hold(store, request(lines, { leaseMs: 1_000 }));
+    await hold(store, request(lines, { leaseMs: 1_000 }));
     await store.commit(committed, [{ key, amount: 1 }]);
     await store.release(released.id);
-    await sleep(400);
+    await sleep(1_200);
     assert.deepEqual(await store.read([key]), [{ key, spent: 4, held: 0 }]);
     await hold(store, request([line(key, { amount: 6 })]));
     await hold(store, request([line(key, { amount: 0 })]));
@@ -111,10 +109,10 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
     const [key, largest] = [randomUUID(), Number.MAX_SAFE_INTEGER];
     const lines = [line(key, { amount: 5, limit: largest })];
     const [first, second] = [await hold(store, request(lines)), await hold(store, request(lines))];
-    await hold(store, request(lines, { leaseMs: 50 }));
+    await hold(store, request(lines, { leaseMs: 1_000 }));
     for (const held of [first, second]) await store.commit(held, [{ key, amount: largest - 1 }]);
     assert.deepEqual(await store.read([key]), [{ key, spent: largest, held: 5 }]);
-    await sleep(150);
+    await sleep(1_200);
     assert.deepEqual(await store.read([key]), [{ key, spent: largest, held: 0 }]);
   });
 
@@ -215,6 +213,20 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
       assert.ok(kept > 0.9 && kept <= 1, `${name} is kept for ${kept} hours`);
     }
     assert.deepEqual(await send('HKEYS', `{${prefix}}:hold:settled`), ['state']);
+  });
+
+  test('a late commit is kept for a day from then, and its once key with it', async () => {
+    const store = redisBudget({ send, prefix: 'late' });
+    const once = { key: 'o', fingerprint: 'f' };
+    const held = await hold(store, request([], { id: 'a', once, leaseMs: 1 }));
+    // As if the day after its lease were nearly over.
+    for (const name of ['hold:a', 'once:o']) await send('PEXPIRE', `{late}:${name}`, '60000');
+    assert.equal(await store.commit(held, [], 'late'), 'settled');
+    assert.deepEqual(await store.recall(once), { state: 'settled', outcome: 'late' });
+    for (const name of ['hold:a', 'once:o']) {
+      const kept = Number(await send('PTTL', `{late}:${name}`)) / HOUR_MS;
+      assert.ok(kept > 23.9, `${name} is kept for ${kept} hours`);
+    }
   });
 
   for (const next of ['granted', 'refused'] as const) {

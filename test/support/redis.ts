@@ -5,10 +5,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { createClient, createCluster } from 'redis';
-import type { RedisBudgetOptions } from '../../src/budgets/redis.js';
+import type { SendCommand } from '../../src/budgets/redis.js';
 import { temporaryFolder } from './temporary-folder.js';
-
-type Send = RedisBudgetOptions['send'];
 
 /** Settings fit for money. */
 const DURABLE = { appendonly: 'yes', appendfsync: 'always', 'maxmemory-policy': 'noeviction' };
@@ -34,7 +32,9 @@ export interface RedisServer {
   /** On 127.0.0.1, the same one after a restart. */
   readonly port: number;
   /** Connects with the `redis` package, or `ioredis`, or as to a cluster; closed when the server is. */
-  connect(client?: 'redis' | 'redis-resp3' | 'redis-cluster' | 'ioredis' | 'ioredis-buffers'): Promise<Send>;
+  connect(
+    client?: 'redis' | 'redis-resp3' | 'redis-cluster' | 'ioredis' | 'ioredis-buffers',
+  ): Promise<SendCommand>;
   /** Freezes it: it takes connections and answers nothing. */
   pause(): void;
   /** Ends a pause. */
@@ -90,7 +90,7 @@ export async function startRedis(
 }
 
 interface Connection {
-  readonly send: Send;
+  readonly send: SendCommand;
   readonly close: () => void;
 }
 
