@@ -193,7 +193,7 @@ return lookUp(ARGV[2], ARGV[3]) or { 'unknown' }
 
 /**
  * Arguments: prefix, id, lines (JSON of key and amount), outcome (JSON) or nothing. Answers `settled`, `already` or
- * `unknown`; or `foreign` and the key that is not in the hold.
+ * `unknown`; or `foreign` and the lines of the hold, when one of those given is not among them.
  */
 export const COMMIT: Script = script(`
 local hold = holdOf(ARGV[2])
@@ -202,7 +202,7 @@ if not hold.lines then return { 'already' } end
 local amounts, isHeld = {}, {}
 for _, line in ipairs(hold.lines) do isHeld[line.key] = true end
 for _, line in ipairs(cjson.decode(ARGV[3])) do
-  if not isHeld[line.key] then return { 'foreign', line.key } end
+  if not isHeld[line.key] then return { 'foreign', hold.text } end
   amounts[line.key] = line.amount
 end
 settle(ARGV[2], hold, { state = 'settled', keepMs = KEEP_CLOSED_MS, amounts = amounts, outcome = ARGV[4] })

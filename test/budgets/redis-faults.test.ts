@@ -243,9 +243,6 @@ describe('Redis as a cluster', { skip: withoutRedis }, async () => {
   testChecks('cluster', budgetChecks, () => redisBudget({ send }));
 
   test('a bucket on its way to another node is never mistaken for an empty one', async () => {
-    const store = redisBudget({ send, prefix: 'moved' });
-    const lines = [{ ...LASTING, limit: 3 }];
-    const held = await hold(store, request(lines));
     const [slot, idFrom, idTo] = (
       await Promise.all([
         atFrom('CLUSTER', 'KEYSLOT', '{moved}:'),
@@ -255,6 +252,10 @@ describe('Redis as a cluster', { skip: withoutRedis }, async () => {
     ).map(String) as [string, string, string];
     await atFrom('CLUSTER', 'MEET', '127.0.0.1', String(to.port), await busPort(atTo));
     await until(async () => (await ok(atTo)) && String(await atFrom('CLUSTER', 'NODES')).includes(idTo));
+    // This client also follows a key to a node that has no slots yet.
+    const store = redisBudget({ send: await from.connect('ioredis-cluster'), prefix: 'moved' });
+    const lines = [{ ...LASTING, limit: 3 }];
+    const held = await hold(store, request(lines));
     await atTo('CLUSTER', 'SETSLOT', slot, 'IMPORTING', idFrom);
     await atFrom('CLUSTER', 'SETSLOT', slot, 'MIGRATING', idTo);
     const names = (await atFrom('CLUSTER', 'GETKEYSINSLOT', slot, '100')) as string[];

@@ -9,6 +9,7 @@ import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import type { BudgetStore, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
+import { keepOddTexts } from '../support/odd-texts.js';
 import { startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
@@ -65,6 +66,9 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
       assert.deepEqual(refused, { ok: false, refused: [{ key: 'ключ', left: 7 }] });
     });
   }
+
+  test('keys, ids and outcomes with NUL and lone surrogates are kept apart and come back', () =>
+    keepOddTexts(redisBudget({ send })));
 
   test('a server that has forgotten the scripts is sent them again', async () => {
     const store = redisBudget({ send });
@@ -142,6 +146,8 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
       { key, spent: 0, held: 4 },
       { key: other, spent: 0, held: 0 },
     ]);
+    assert.equal(await store.commit(forged, [{ key, amount: 2 }]), 'settled');
+    assert.deepEqual(await store.read([key]), [{ key, spent: 2, held: 0 }]);
   });
 
   test('a bucket whose expiry is already past is still not overspent, nor lost before its holds', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { createClient, createCluster } from 'redis';
 import type { SendCommand } from '../../src/budgets/redis.js';
 import { temporaryFolder } from './temporary-folder.js';
@@ -32,9 +32,7 @@ export interface RedisServer {
   /** On 127.0.0.1, the same one after a restart. */
   readonly port: number;
   /** Connects with the `redis` package, or `ioredis`, or as to a cluster; closed when the server is. */
-  connect(
-    client?: 'redis' | 'redis-resp3' | 'redis-cluster' | 'ioredis' | 'ioredis-buffers',
-  ): Promise<SendCommand>;
+  connect(client?: keyof typeof CLIENTS): Promise<SendCommand>;
   /** Freezes it: it takes connections and answers nothing. */
   pause(): void;
   /** Ends a pause. */
@@ -121,6 +119,10 @@ const CLIENTS = {
   'ioredis-buffers': async (port) => {
     const client = new Redis(port, '127.0.0.1').on('error', ignored);
     return { send: (...command) => client.callBuffer(...command), close: () => client.disconnect() };
+  },
+  'ioredis-cluster': async (port) => {
+    const cluster = new Cluster([{ host: '127.0.0.1', port }], { maxRedirections: 3 }).on('error', ignored);
+    return { send: (...command) => cluster.call(...command), close: () => cluster.disconnect() };
   },
 } satisfies Record<string, (port: number) => Promise<Connection>>;
 
