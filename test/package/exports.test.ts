@@ -58,6 +58,10 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     values: `sqliteBudget`,
     types: `SqliteBudgetOptions SqliteDatabase SqliteStatement SqliteValue`,
   },
+  './budgets/redis': {
+    values: `redisBudget`,
+    types: `RedisBudgetOptions SendCommand`,
+  },
   './testing': {
     values: `apiChecks budgetChecks providerChecks storageChecks`,
     types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,

@@ -23,6 +23,7 @@ for (const module of [
   'storage/filesystem',
   'storage/memory',
   'budgets/memory',
+  'budgets/redis',
   'testing/index',
 ]) {
   test(`importing ${module} loads no vendor SDK`, async () => {
