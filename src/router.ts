@@ -33,7 +33,7 @@ import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
 import { createLinkSigner } from './media/link.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
-import { createPictureReader, createPictureStore } from './media/picture-store.js';
+import { ATTEMPTS, createPictureReader, createPictureStore } from './media/picture-store.js';
 import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
 import { createFinisher } from './pipeline/finish.js';
 import { createInputChecker } from './pipeline/input.js';
@@ -66,11 +66,9 @@ const LEASE_SLACK_MS = 120_000;
 
 function createEmit({ onEvent }: Config): Emit {
   return (event) => {
-    try {
-      onEvent({ ...event, at: Date.now() } as ImagesEvent);
-    } catch {
-      // A listener's fault must not become a request's.
-    }
+    // A listener's fault must not become a request's, whether it throws or returns a promise that is rejected.
+    const told = async () => onEvent({ ...event, at: Date.now() } as ImagesEvent);
+    told().catch(() => undefined);
   };
 }
 
@@ -84,7 +82,7 @@ function createParts(config: Config) {
   const ledger = createLedger({
     store: config.budget,
     calendar: createCalendar(),
-    leaseMs: limits.requestMs + limits.storageMs + LEASE_SLACK_MS,
+    leaseMs: limits.requestMs + ATTEMPTS * limits.storageMs + LEASE_SLACK_MS,
     timeoutMs: limits.budgetMs,
     onStoreFailure: spend.onStoreFailure,
     emit,
@@ -96,7 +94,7 @@ function createParts(config: Config) {
     store: createPictureStore({
       ...{ storage, emit },
       retentionSeconds: media.retentionSeconds,
-      putMs: limits.storageMs,
+      storageMs: limits.storageMs,
     }),
     admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
     callsAtOnce: limits.callsAtOnce,
@@ -110,7 +108,7 @@ function createParts(config: Config) {
     jsonBytes: limits.jsonBytes,
     deadlines,
   });
-  const readPicture = createPictureReader({ storage, emit });
+  const readPicture = createPictureReader({ storage, storageMs: limits.storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
   return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links, readPicture };
 }

@@ -287,7 +287,9 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
   if (oddity === 'usage_implausible') {
     emit({ type: 'usage.implausible', level: 'warn', ...about, usage: usageOf(record) });
   }
-  const error = outcome.type === 'failed' ? outcome.error : undefined;
+  // A call that ended well may still have brought pictures nobody can deliver: the event says why.
+  const [undelivered] = record.failures.values();
+  const error = outcome.type === 'failed' ? outcome.error : undelivered;
   emit({
     ...{ type: 'upstream.call', level: error === undefined ? 'info' : 'warn', ...about, error, latencyMs },
     ...{ provider: backend.provider.name, asked: priced.n, images: arrived },

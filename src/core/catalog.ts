@@ -75,6 +75,8 @@ export interface CatalogEntry {
 
 /** What a slug leads to for a caller. */
 export interface Target {
+  /** The slug asked for: the host's alias, or that of {@link Target.asked}. */
+  readonly name: string;
   /** The model asked for: its rules are the client's. */
   readonly asked: CatalogEntry;
   /** The model that draws; the same unless another serves it. */
@@ -231,12 +233,23 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return qualities === undefined ? vendors : { ...vendors, qualities };
   }
 
+  /** A model with the backends that still serve it: what one vendor retired may live on elsewhere. */
+  function entryOf(slug: string): CatalogEntry | undefined {
+    const entry = entries.get(slug);
+    if (entry === undefined) return undefined;
+    const [first, ...others] = entry.backends.filter(
+      ({ model }) => modelStatus(model, Date.now()) !== 'retired',
+    );
+    if (first === undefined || others.length + 1 === entry.backends.length) return entry;
+    return { ...entry, model: first.model, backends: [first, ...others] };
+  }
+
   /** Follows successors to the model that draws; `undefined` when the trail ends at a retired one. */
   function served(asked: CatalogEntry): Pick<Target, 'serving' | 'successors'> | undefined {
     const successors: Successor[] = [];
     let serving = asked;
     for (let next = successorOf(asked); next !== undefined; next = successorOf(serving)) {
-      const entry = entries.get(next.slug);
+      const entry = entryOf(next.slug);
       // A trail longer than the catalog goes in circles.
       if (!next.serves || entry === undefined || successors.length > entries.size) return undefined;
       successors.push(next);
@@ -252,7 +265,7 @@ export function createCatalog(options: CatalogOptions): Catalog {
 
   function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): CatalogEntry {
     const slug = canonical(name, bare);
-    const entry = entries.get(slug);
+    const entry = entryOf(slug);
     if (entry === undefined) throw notFound();
     const barred = trail(entry).find((hop) => !mayUse(caller, hop));
     if (barred !== undefined) throw denied(barred);
@@ -261,14 +274,17 @@ export function createCatalog(options: CatalogOptions): Catalog {
 
   return {
     find,
-    resolve(name, options) {
-      const asked = find(name, options);
+    resolve(name, asker) {
+      const asked = find(name, asker);
       const drawn = served(asked);
       if (drawn === undefined) throw retired(asked);
-      return { asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
+      const settings = Object.hasOwn(options.models, name) ? options.models[name] : undefined;
+      const written = settings !== undefined && isAlias(settings) ? name : asked.slug;
+      return { name: written, asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
     },
     list: (caller) =>
-      [...entries.values()]
+      [...entries.keys()]
+        .flatMap((slug) => entryOf(slug) ?? [])
         .filter((entry) => trail(entry).every((slug) => mayUse(caller, slug)))
         .sort((a, b) => (a.slug < b.slug ? -1 : 1)),
   };

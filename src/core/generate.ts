@@ -2,7 +2,7 @@
  * The use case: an {@link ImageRequest} becomes events. One generator serves every surface and shape of answer, so
  * that validation, access, budget, storage and accounting cannot differ between them.
  */
-import { ImagesError } from '../errors.js';
+import { ImagesError, isImagesError } from '../errors.js';
 import type { Once } from './budget.js';
 import {
   type CallEvent,
@@ -203,17 +203,23 @@ export function createImages(options: ImagesOptions): Images {
       try {
         const reserved = await ledger.reserve({ caller, amounts, requestId, once });
         if ('twin' in reserved) throw TWIN;
-        yield { type: 'started', head, replayed: false };
         if (!reserved.ok) {
+          yield { type: 'started', head, replayed: false };
           yield { type: 'budgets', rooms: reserved.rooms };
           throw reserved.error;
         }
-        const records = shares.map(newCallRecord);
-        const sources = shares.map(({ offset, priced }, place) => {
+        const calls = shares.map(({ offset, priced }) => {
           const order: CallOrder = { backends, offset, priced, plan, tenant, ...context };
-          return () => runCall(order, records[place] ?? newCallRecord(), options);
+          return { order, record: newCallRecord() };
         });
+        const records = calls.map(({ record }) => record);
+        const sources = calls.map(
+          ({ order, record }) =>
+            () =>
+              runCall(order, record, options),
+        );
         try {
+          yield { type: 'started', head, replayed: false };
           yield { type: 'budgets', rooms: reserved.rooms };
           for await (const event of merge(sources, callsAtOnce)) if ('value' in event) yield event.value;
         } finally {
@@ -221,7 +227,7 @@ export function createImages(options: ImagesOptions): Images {
         }
         if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
         const ended = endOf(records, head);
-        if (ended instanceof Error) throw ended;
+        if (isImagesError(ended)) throw ended;
         emit({
           ...{ type: 'request.completed', level: 'info', requestId, tenant, asked: request.n },
           ...{ model: head.model, servedBy: head.servedBy },

@@ -1,19 +1,26 @@
 /** Helpers for async iterables: one that cannot hang, and one out of many. */
 import { unlessAborted } from './wait.js';
 
+// A request has at most ten pictures; previews come with them.
+const MAX_AFTER_ABORT = 40;
+
 /**
  * The values of an iterable, until `signal` aborts: then it throws `signal.reason` at once, even when the iterable
- * ignores the signal and never answers again.
+ * ignores the signal and never answers again. Values that were there already when it aborted are still taken.
  */
 export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void> {
   signal.throwIfAborted();
   const iterator = source[Symbol.asyncIterator]();
+  let grace = MAX_AFTER_ABORT;
   try {
     for (;;) {
       const next = iterator.next();
       // When the signal wins, what this comes to must not become an unhandled rejection.
       next.catch(() => undefined);
-      const result = await unlessAborted(next, signal);
+      const result = await (signal.aborted ? atOnce(next, signal) : unlessAborted(next, signal));
+      // A source that yields for ever must not outlive its signal for ever.
+      if (signal.aborted) grace -= 1;
+      if (grace < 0) throw signal.reason;
       if (result.done === true) return;
       yield result.value;
     }
@@ -21,6 +28,14 @@ export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSigna
     // Not awaited: a source that hangs would hang us here as well.
     iterator.return?.()?.catch(() => undefined);
   }
+}
+
+/** What is there already when the signal has aborted: it came in time. */
+function atOnce<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const passed = new Promise<never>((_, reject) => {
+    setImmediate(() => reject(signal.reason));
+  });
+  return Promise.race([promise, passed]);
 }
 
 /** What {@link merge} yields: a value of a source, or the value a source returned. */

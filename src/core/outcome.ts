@@ -2,9 +2,10 @@
  * How a request ended, as plain data: enough to write its answer again, without URLs, which are made fresh, and
  * without bytes, which are in storage.
  */
-import { type Billed, type ErrorCode, type ErrorDetail, ImagesError } from '../errors.js';
+import { type Billed, type ErrorCode, type ErrorDetail, ImagesError, isImagesError } from '../errors.js';
 import type { ImageContentType, Size } from './image.js';
 import type { StoredPicture } from './picture.js';
+import type { Lifecycle } from './provider.js';
 import type { Warning } from './request.js';
 
 /** What is known of a request before anything is drawn. */
@@ -21,6 +22,8 @@ export interface RequestHead {
   readonly background: string | undefined;
   /** How its pictures are handed over. */
   readonly format: 'url' | 'b64_json';
+  /** When the model asked for ends or ended, where it is on its way out. */
+  readonly lifecycle: Pick<Lifecycle, 'deprecatedAt' | 'shutdownAt'> | undefined;
   /** What was done other than asked. */
   readonly warnings: readonly Warning[];
 }
@@ -100,7 +103,7 @@ const MAX_BYTES = 64 * 1024;
 
 /** Writes an outcome for the budget store to keep: at most 64 KiB, for which long rewritten prompts are left out. */
 export function writeOutcome(ended: RequestOutcome | ImagesError): string {
-  if (ended instanceof ImagesError) {
+  if (isImagesError(ended)) {
     const { code, message, details, retryAfter, reason, billed } = ended;
     return JSON.stringify({ error: { code, message, details, retryAfter, reason, billed } } satisfies Stored);
   }

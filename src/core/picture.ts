@@ -65,4 +65,4 @@ export interface CheckedInput extends EncodedImage {
 export type CheckInput = (bytes: Uint8Array) => Promise<CheckedInput | { readonly fault: string }>;
 
 /** Reads a stored picture. Throws `MEDIA_NOT_FOUND` for one that is gone and `STORAGE_ERROR` where storage fails. */
-export type ReadPicture = (picture: StoredPicture) => Promise<Uint8Array>;
+export type ReadPicture = (picture: StoredPicture, signal: AbortSignal) => Promise<Uint8Array>;

@@ -78,9 +78,12 @@ export function createSettlements(options: { readonly timeoutMs: number; readonl
         if (signal.aborted) resolve();
         else signal.addEventListener('abort', () => resolve(), { once: true });
       });
+      // Retries wait on timers that let a process end; whoever drains wants it to stay.
+      const stay = setInterval(() => undefined, 1000);
       while (background.size > 0 && !signal.aborted) {
         await Promise.race([Promise.allSettled(background), aborted]);
       }
+      clearInterval(stay);
     },
   };
 }

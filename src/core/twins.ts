@@ -1,11 +1,11 @@
 /** Requests that mean the same: the second gets the outcome of the first, and waits for it where it still runs. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ImagesError } from '../errors.js';
+import { ImagesError, isImagesError } from '../errors.js';
 import type { Once } from './budget.js';
 import type { RequestEvent } from './generate.js';
 import type { Ledger } from './ledger.js';
-import { type RequestOutcome, readOutcome } from './outcome.js';
-import type { ReadPicture } from './picture.js';
+import { type PictureFacts, type RequestOutcome, readOutcome } from './outcome.js';
+import type { ReadPicture, StoredPicture } from './picture.js';
 
 const FIRST_LOOK_MS = 50;
 const LAST_LOOK_MS = 1000;
@@ -30,23 +30,38 @@ export async function earlierOutcome(
       return readOutcome(seen.outcome);
     }
     const waited = await sleep(waitMs * (0.5 + Math.random() / 2), true, { signal }).catch(() => false);
-    if (!waited) throw stillRunning();
+    if (!waited) throw isTimeUp(signal.reason) ? stillRunning() : signal.reason;
   }
+}
+
+/** True for the end of a request's time, rather than of its connection or of the router. */
+function isTimeUp(reason: unknown): boolean {
+  return isImagesError(reason) && reason.code === 'BACKEND_TIMEOUT';
 }
 
 /** The events of an earlier request, once more: pictures by their bytes where they are handed over so. */
 export async function* replay(
   outcome: RequestOutcome,
   read: ReadPicture,
+  signal: AbortSignal,
 ): AsyncGenerator<RequestEvent, void> {
   const { head, pictures } = outcome;
   yield { type: 'started', head, replayed: true };
   for (const picture of pictures) {
-    const wanted = head.format === 'b64_json' && picture.stored !== undefined;
-    const bytes = wanted ? await read(picture.stored) : undefined;
+    const bytes =
+      head.format === 'b64_json' ? await bytesOf(picture, (stored) => read(stored, signal)) : undefined;
     yield { type: 'picture', picture: { ...picture, bytes } };
   }
   yield { type: 'finished', outcome };
+}
+
+/** The bytes of a picture that was handed over as such. Storage may have refused it then; it is paid for all the same. */
+async function bytesOf(
+  { stored }: PictureFacts,
+  read: (stored: StoredPicture) => Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  if (stored !== undefined) return read(stored);
+  throw new ImagesError('STORAGE_ERROR', 'This picture was not stored.', { billed: 'yes' });
 }
 
 function otherBody(): ImagesError {

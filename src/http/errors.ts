@@ -54,10 +54,10 @@ const FACES = {
 } as const satisfies Record<ErrorCode, Face>;
 
 /** `BACKEND_ERROR` that no retry can mend: the request itself was refused upstream. */
-const REFUSALS: Readonly<Record<string, Face>> = {
-  content_filtered: { status: 400, type: 'image_generation_user_error', code: 'moderation_blocked' },
-  rejected: { status: 400, type: CLIENT },
-};
+const REFUSALS: ReadonlyMap<string | undefined, Face> = new Map([
+  ['content_filtered', { status: 400, type: 'image_generation_user_error', code: 'moderation_blocked' }],
+  ['rejected', { status: 400, type: CLIENT }],
+]);
 
 /** Faults of ours say the same to everybody; what happened is in the event of the same request id. */
 const FIXED_SENTENCES: Partial<Record<ErrorCode, string>> = {
@@ -80,7 +80,7 @@ const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set([
 const WAITS: ReadonlySet<ErrorCode> = new Set(['RATE_LIMITED', 'BACKEND_RATE_LIMITED']);
 
 function faceOf(error: ImagesError): Face {
-  const refusal = error.code === 'BACKEND_ERROR' ? REFUSALS[error.reason ?? ''] : undefined;
+  const refusal = error.code === 'BACKEND_ERROR' ? REFUSALS.get(error.reason) : undefined;
   return refusal ?? FACES[error.code];
 }
 
@@ -125,6 +125,11 @@ export function openaiErrorObject(error: ImagesError, requestId: string): object
     code: face.code ?? code.toLowerCase(),
     ...(retryAfter !== undefined && { retry_after: retryAfter }),
   };
+}
+
+/** True for an error that is not the client's doing. */
+export function isServerFault(error: ImagesError): boolean {
+  return faceOf(error).status >= 500;
 }
 
 /** An error as its client sees it. */

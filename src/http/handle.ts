@@ -5,9 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
-import type { Emit, NewImagesEvent, RequestFailed } from '../core/events.js';
+import type { Emit, NewImagesEvent } from '../core/events.js';
 import { ImagesError } from '../errors.js';
-import { errorAnswer, type Surface, toImagesError } from './errors.js';
+import { errorAnswer, isServerFault, type Surface, toImagesError } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
 
 /** What every endpoint needs. */
@@ -64,7 +64,10 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
       if (handler === undefined) throw methodNotAllowed(req, res, methods);
       await handler(exchange);
     };
-    serve().catch((thrown: unknown) => answerError(exchange, thrown, emit));
+    serve()
+      .catch((thrown: unknown) => answerError(exchange, thrown, emit))
+      // An error that cannot even be told must not end the process.
+      .catch(() => res.destroy());
   };
 }
 
@@ -73,7 +76,7 @@ function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emi
   if (thrown === CLIENT_LEFT) return;
   const error = toImagesError(thrown);
   const { status, headers, body } = errorAnswer(error, { surface, requestId });
-  emit(failedEvent(error, { requestId, level: status >= 500 ? 'error' : 'info' }));
+  emit(failedEvent(error, requestId));
   if (res.headersSent) {
     // The answer has begun; a broken connection is the only honest way left to say that it is not whole.
     res.destroy();
@@ -84,9 +87,8 @@ function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emi
 }
 
 /** The event of a request that was answered with an error. */
-export function failedEvent(
-  { code, reason, cause }: ImagesError,
-  request: Pick<RequestFailed, 'requestId' | 'level'>,
-): NewImagesEvent {
-  return { type: 'request.failed', ...request, code, reason, cause };
+export function failedEvent(error: ImagesError, requestId: string): NewImagesEvent {
+  const { code, reason, cause } = error;
+  const level = isServerFault(error) ? 'error' : 'info';
+  return { type: 'request.failed', level, requestId, code, reason, cause };
 }

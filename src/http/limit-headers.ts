@@ -1,7 +1,7 @@
 /** Headers about image-count limits and about models that end. */
 import type { Response } from 'express';
-import type { Target } from '../core/catalog.js';
 import type { BucketRoom } from '../core/ledger.js';
+import type { RequestHead } from '../core/outcome.js';
 import { isRateLimit } from '../core/refusal.js';
 
 /** Sends the tightest of the caller's own image-count limits. */
@@ -18,9 +18,8 @@ export function setLimitHeaders(res: Response, rooms: readonly BucketRoom[]): vo
 }
 
 /** Says that the model asked for is ending or has ended: RFC 9745 `Deprecation`, RFC 8594 `Sunset`. */
-export function setLifecycleHeaders(res: Response, { asked, status }: Target): void {
-  if (status === 'active') return;
-  const { deprecatedAt, shutdownAt } = asked.model.lifecycle ?? {};
+export function setLifecycleHeaders(res: Response, { lifecycle }: RequestHead): void {
+  const { deprecatedAt, shutdownAt } = lifecycle ?? {};
   const since = deprecatedAt ?? shutdownAt;
   if (since !== undefined) res.setHeader('Deprecation', `@${Date.parse(since) / 1000}`);
   if (shutdownAt !== undefined) res.setHeader('Sunset', new Date(shutdownAt).toUTCString());

@@ -31,7 +31,7 @@ export interface LinksOptions {
 }
 
 /** `X-Forwarded-Host` where the host app trusts the proxy that sent it, else `Host`. Express 4 and 5 differ in `req.host`. */
-function hostOf(req: Request): string | undefined {
+export function hostOf(req: Request): string | undefined {
   const trusts: unknown = req.app.get('trust proxy fn');
   const trusted = typeof trusts === 'function' && trusts(req.socket.remoteAddress, 0) === true;
   const forwarded = trusted ? req.get('x-forwarded-host')?.split(',')[0]?.trim() : undefined;

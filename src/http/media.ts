@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Emit } from '../core/events.js';
-import type { MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import type { ByteRange, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import { ImagesError } from '../errors.js';
 import { type DeliveryPlan, planDelivery } from '../media/delivery.js';
@@ -53,13 +53,30 @@ export function mediaHandler(options: MediaOptions): Handler {
     return { name, file, expiresAtMs: verdict.expiresAtMs };
   }
 
-  async function asked<T>(operation: 'get' | 'stat', requestId: string, promise: Promise<T>): Promise<T> {
+  const late = () => new Error(`storage did not answer within ${storageMs} ms`);
+
+  async function stat(key: string, requestId: string): Promise<StoredInfo | undefined> {
+    return asked('stat', requestId, () => storage.stat(key));
+  }
+
+  /** Opens an object. One that opens too late is closed again. */
+  async function get(key: string, requestId: string, range?: ByteRange): Promise<StoredObject | undefined> {
+    let waiting = true;
+    const opening = async () => {
+      const object = await storage.get(key, { range });
+      if (!waiting && object !== undefined) await closeUnread(object);
+      return object;
+    };
     try {
-      return await within(
-        promise,
-        storageMs,
-        () => new Error(`storage did not answer within ${storageMs} ms`),
-      );
+      return await asked('get', requestId, opening);
+    } finally {
+      waiting = false;
+    }
+  }
+
+  async function asked<T>(operation: 'get' | 'stat', requestId: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await within(ask(), storageMs, late);
     } catch (cause) {
       emit({ type: 'storage.failed', level: 'error', requestId, operation, cause });
       throw storageError(cause);
@@ -107,16 +124,16 @@ export function mediaHandler(options: MediaOptions): Handler {
     const key = pictureKey(opened.file.id);
     const isOurs = (info: StoredInfo) => info.contentType === opened.file.contentType;
     if (isPlain(exchange)) {
-      const object = await asked('get', requestId, storage.get(key));
+      const object = await get(key, requestId);
       if (object === undefined) throw notFound();
       if (!isOurs(object)) return refuse(object, notFound());
       return send(exchange, plan(exchange, opened, object), object);
     }
-    const info = await asked('stat', requestId, storage.stat(key));
+    const info = await stat(key, requestId);
     if (info === undefined || !isOurs(info)) throw notFound();
     const planned = plan(exchange, opened, info);
     if (!planned.body) return send(exchange, planned);
-    const object = await asked('get', requestId, storage.get(key, { range: planned.range }));
+    const object = await get(key, requestId, planned.range);
     if (object === undefined) throw notFound();
     if (object.sha256 !== info.sha256) {
       return refuse(object, storageError(new Error('the object changed between two reads')));

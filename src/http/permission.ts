@@ -2,6 +2,7 @@
 import type { Request } from 'express';
 import type { Caller, Role } from '../core/caller.js';
 import { ImagesError } from '../errors.js';
+import { hostOf } from './links.js';
 
 const RANKS = { viewer: 0, user: 1, admin: 2 } as const satisfies Record<Role, number>;
 
@@ -29,5 +30,5 @@ export function checkOrigin(req: Request, trustedOrigins: readonly string[]): vo
 }
 
 function isOwn(origin: string, req: Request): boolean {
-  return URL.canParse(origin) && new URL(origin).host === req.get('host');
+  return URL.canParse(origin) && new URL(origin).host === hostOf(req);
 }

@@ -90,22 +90,24 @@ export function picturesHandler(
   /** Prepares the request and begins to draw. */
   function draw(work: Work, deadline: Deadline): AsyncIterable<RequestEvent> {
     const { exchange, caller, request, created, once } = work;
-    const { req, res, requestId } = exchange;
+    const { req, requestId } = exchange;
     const job = images.prepare(request, { caller, bare: dialect.bareNames });
     const format = formatOf(work, dialect.defaultFormat(job));
     // Before anything is spent: a request whose Host is none could not be told where its pictures are.
     if (format === 'url') links.base(req);
-    setLifecycleHeaders(res, job.target);
     const { quality, background } = job.plan.settings;
     const warnings = [...work.warnings, ...job.plan.warnings];
-    const { asked, serving } = job.target;
+    const { name, asked, serving, status } = job.target;
+    const { deprecatedAt, shutdownAt } = asked.model.lifecycle ?? {};
+    const lifecycle = status === 'active' ? undefined : { deprecatedAt, shutdownAt };
     const head = {
       created,
-      model: asked.slug,
+      model: name,
       servedBy: serving.slug,
       quality,
       background,
       format,
+      lifecycle,
       warnings,
     };
     const delivery = { stored: format === 'url' || once !== undefined, bytes: format === 'b64_json' };
@@ -116,7 +118,7 @@ export function picturesHandler(
   async function* happen(work: Work, deadline: Deadline): AsyncGenerator<RequestEvent, void> {
     for (;;) {
       const earlier = work.once && (await earlierOutcome(ledger, work.once, deadline.upstream));
-      if (earlier !== undefined) return yield* replay(earlier, readPicture);
+      if (earlier !== undefined) return yield* replay(earlier, readPicture, deadline.signal);
       try {
         return yield* draw(work, deadline);
       } catch (error) {
@@ -128,7 +130,9 @@ export function picturesHandler(
 
   function setHeaders(res: Response, event: RequestEvent): void {
     if (event.type === 'budgets') setLimitHeaders(res, event.rooms);
-    if (event.type === 'started' && event.replayed) res.setHeader('Idempotency-Replayed', 'true');
+    if (event.type !== 'started') return;
+    setLifecycleHeaders(res, event.head);
+    if (event.replayed) res.setHeader('Idempotency-Replayed', 'true');
   }
 
   async function answer(
@@ -144,7 +148,7 @@ export function picturesHandler(
     return streamAnswer(res, {
       ...{ events, requestId, prefix: operation.eventPrefix },
       onEvent: (event) => setHeaders(res, event),
-      onError: (error) => emit(failedEvent(error, { requestId, level: 'warn' })),
+      onError: (error) => emit(failedEvent(error, requestId)),
     });
   }
 

@@ -26,9 +26,9 @@ export function quoteHandler({ intake, images, ledger }: QuoteOptions, generate:
     const { request } = await generate.read(exchange);
     const { target, plan, ceiling, expectedMicroUsd } = images.prepare(request, { caller, bare: false });
     const balances = await ledger.read(caller);
-    const served = target.serving.slug !== target.asked.slug;
+    const served = target.serving.slug !== target.name;
     const data = {
-      model: target.asked.slug,
+      model: target.name,
       ...(served && { served_by: target.serving.slug }),
       adapted: plan.adapted,
       cost: formatUsd(expectedMicroUsd),

@@ -19,23 +19,24 @@ export interface PictureStoreOptions {
   readonly storage: MediaStorage;
   /** How long they stay. */
   readonly retentionSeconds: number;
-  /** How long one attempt to store may take. */
-  readonly putMs: number;
+  /** How long storage may take to answer, in milliseconds. */
+  readonly storageMs: number;
   /** Raises events. */
   readonly emit: Emit;
 }
 
-const ATTEMPTS = 3;
+/** How often storing a picture is tried. */
+export const ATTEMPTS = 3;
 const FIRST_RETRY_MS = 100;
 
 /** Makes the function that keeps pictures. It tries a few times before it throws `STORAGE_ERROR`. */
 export function createPictureStore(options: PictureStoreOptions): StorePicture {
-  const { storage, retentionSeconds, putMs, emit } = options;
+  const { storage, retentionSeconds, storageMs, emit } = options;
 
   function put(key: string, picture: FinishedPicture, owner: PictureOwner & { readonly expiresAt: number }) {
     const { bytes, contentType, sha256, size } = picture;
     const { expiresAt, requestId, model } = owner;
-    const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(putMs)]);
+    const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(storageMs)]);
     const metadata = { model, request: requestId, width: size.width, height: size.height };
     const stored = storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
     return unlessAborted(stored, signal);
@@ -66,15 +67,24 @@ export function storageError(cause: unknown): ImagesError {
 }
 
 /** Makes the function that reads kept pictures whole. */
-export function createPictureReader(options: Pick<PictureStoreOptions, 'storage' | 'emit'>): ReadPicture {
-  const { storage, emit } = options;
-  return async ({ id }) => {
+export function createPictureReader(
+  options: Pick<PictureStoreOptions, 'storage' | 'storageMs' | 'emit'>,
+): ReadPicture {
+  const { storage, storageMs, emit } = options;
+
+  async function read(id: string, signal: AbortSignal): Promise<Uint8Array> {
+    const object = await storage.get(pictureKey(id), { signal });
+    if (object === undefined)
+      throw new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
+    return await collect(object.body);
+  }
+
+  return async ({ id }, signal) => {
+    const bound = AbortSignal.any([signal, AbortSignal.timeout(storageMs)]);
     try {
-      const object = await storage.get(pictureKey(id));
-      if (object === undefined)
-        throw new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
-      return await collect(object.body);
+      return await unlessAborted(read(id, bound), bound);
     } catch (cause) {
+      signal.throwIfAborted();
       if (isImagesError(cause)) throw cause;
       emit({ type: 'storage.failed', level: 'error', requestId: undefined, operation: 'get', cause });
       throw storageError(cause);

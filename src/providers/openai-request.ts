@@ -97,10 +97,14 @@ function sizeOf({ size, model }: GenerateCall): string | undefined {
   return model.sizes.default === 'auto' ? 'auto' : undefined;
 }
 
-/** What the client's `metadata` says of a setting. */
-function steered({ metadata }: GenerateCall, key: string, legal: readonly string[]): string | undefined {
+/** What the client's `metadata` says of a setting that the host lets it steer. */
+function steered(
+  { metadata, model }: GenerateCall,
+  key: string,
+  legal: readonly string[],
+): string | undefined {
   const value = metadata[key];
-  if (value === undefined) return undefined;
+  if (value === undefined || !model.metadataKeys.includes(key)) return undefined;
   const known = legal.find((each) => each === value);
   if (known !== undefined) return known;
   const message = `must be "${legal.join('" or "')}"`;

@@ -6,7 +6,7 @@ import { ImagesError } from '../../src/errors.js';
 function outcome(revisedPrompt: string): RequestOutcome {
   const head: RequestOutcome['head'] = {
     ...{ created: 1, model: 'a/b', servedBy: 'a/b', quality: undefined, background: undefined },
-    ...{ format: 'url' as const, warnings: [] },
+    ...{ format: 'url' as const, lifecycle: undefined, warnings: [] },
   };
   const pictures = Array.from({ length: 10 }, (_, index) => ({
     ...{ index, stored: { id: 'img_1', file: 'img_1.png', expiresAt: 2 }, byteLength: 3, seed: undefined },

@@ -194,7 +194,8 @@ test('an alias of the host leads to its model on both surfaces', async (t) => {
   const app = await houseApp(t, [NEW], { models: { 'our-best': { aliasOf: 'house/new' } } });
   const native = await app.native({ ...PROMPT, model: 'our-best' });
   assert.equal(native.status, 200, native.text);
-  assert.equal(native.body.data.model, 'house/new');
+  assert.equal(native.body.data.model, 'our-best');
+  assert.equal(native.body.data.served_by, 'house/new');
   assert.equal((await app.openai({ ...PROMPT, model: 'our-best' })).status, 200);
 });
 
