@@ -228,6 +228,26 @@ function checkModelLimits(limits: ModelLimits, path: string): void {
   checkWhole(maxImages, `${path}.maxImages`, MAX_IMAGES);
 }
 
+/** The shape of a price; whether its amounts are money is the catalog's to check. */
+function checkPrice(price: unknown, path: string): void {
+  if (typeof price === 'number') return;
+  checkObject(price, path);
+  if ('tokens' in price) {
+    checkObject(price.tokens, `${path}.tokens`);
+    if ('ceiling' in price) checkPrice(price.ceiling, `${path}.ceiling`);
+    return;
+  }
+  for (const [size, row] of Object.entries(price)) checkObject(row, `${path}['${size}']`);
+}
+
+function checkBackends(backends: unknown, path: string): void {
+  if (!Array.isArray(backends))
+    throw new ConfigError(path, 'expected a list such as [{ provider: "openai" }]');
+  backends.forEach((backend, place) => {
+    checkNames(backend, `${path}[${place}]`, ['provider', 'priority', 'weight']);
+  });
+}
+
 function checkModels(models: Config['models'], providers: readonly Provider[]): void {
   const known = providers.flatMap((provider) => provider.models.map(({ slug }) => slug));
   const check = (path: string, slug: string) => {
@@ -247,6 +267,9 @@ function checkModels(models: Config['models'], providers: readonly Provider[]): 
     check(path, slug);
     if (settings.servedBy !== undefined) check(`${path}.servedBy`, settings.servedBy);
     if (settings.limits !== undefined) checkModelLimits(settings.limits, `${path}.limits`);
+    if (settings.qualities !== undefined) checkObject(settings.qualities, `${path}.qualities`);
+    if (settings.price !== undefined) checkPrice(settings.price, `${path}.price`);
+    if (settings.backends !== undefined) checkBackends(settings.backends, `${path}.backends`);
   }
 }
 

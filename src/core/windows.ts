@@ -47,6 +47,9 @@ const WINDOW_NAMES = {
 
 const SCOPES: readonly BudgetScope[] = ['tenant', 'user', 'everyone'];
 
+// Callers are checked on every request, and looking a time zone up costs far more than all the rest.
+const CHECKED = Symbol('checked budget');
+
 function createBudget(window: BudgetWindow, amount: BudgetAmount, options: BudgetOptions = {}): Budget {
   const unit = typeof amount === 'number' ? 'usd' : 'images';
   const limit = typeof amount === 'number' ? amount : amount.images;
@@ -61,11 +64,14 @@ function createBudget(window: BudgetWindow, amount: BudgetAmount, options: Budge
     name: options.name ?? `${WINDOW_NAMES[window]}-${unit}-${per}`,
   };
   checkBudget(budget, `${WINDOW_NAMES[window]}()`);
-  return budget;
+  return Object.freeze(Object.defineProperty(budget, CHECKED, { value: true }));
 }
 
 /** Throws `ConfigError` at `path` when a budget is not one these functions could have made. */
 export function checkBudget(budget: Budget, path: string): void {
+  if (typeof budget !== 'object' || budget === null)
+    throw new ConfigError(path, 'expected a budget such as daily(usd(5))');
+  if (CHECKED in budget) return;
   if (!Object.hasOwn(WINDOW_NAMES, budget.window)) {
     throw new ConfigError(`${path}.window`, 'is not a known window');
   }

@@ -306,6 +306,31 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     path: "models['placeholder/sketch'].limits.maxPromptLength",
     says: /at least 1/,
   },
+  'a price of nothing': {
+    options: withChange({ models: { 'placeholder/sketch': { price: null } } }),
+    path: "models['placeholder/sketch'].price",
+    says: /expected an object/,
+  },
+  'a row of prices that is none': {
+    options: withChange({ models: { 'placeholder/sketch': { price: { '*': null } } } }),
+    path: "models['placeholder/sketch'].price['*']",
+    says: /expected an object/,
+  },
+  'backends that are no list': {
+    options: withChange({ models: { 'placeholder/sketch': { backends: 'x' } } }),
+    path: "models['placeholder/sketch'].backends",
+    says: /expected a list/,
+  },
+  'a backend that is none': {
+    options: withChange({ models: { 'placeholder/sketch': { backends: [null] } } }),
+    path: "models['placeholder/sketch'].backends[0]",
+    says: /expected an object/,
+  },
+  'qualities that are no map': {
+    options: withChange({ models: { 'placeholder/sketch': { qualities: 5 } } }),
+    path: "models['placeholder/sketch'].qualities",
+    says: /expected an object/,
+  },
   'a model without a price': {
     options: withChange({ providers: [placeholder({ models: [{ price: undefined }] as never })] }),
     path: "models['placeholder/sketch'].price",
