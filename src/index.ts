@@ -19,7 +19,6 @@ export type {
   ImageCount,
   Role,
 } from './core/caller.js';
-export type { BackendSettings, ModelAlias, ModelLimits, ModelSettings } from './core/catalog.js';
 export type {
   BudgetSoftLimit,
   EventBase,
@@ -44,6 +43,7 @@ export type {
   Operation,
   Size,
 } from './core/image.js';
+export type { BackendSettings, ModelAlias, ModelLimits, ModelSettings } from './core/model-settings.js';
 export type {
   BlockedEvent,
   EndEvent,

@@ -1,20 +1,13 @@
 /** The options of the router, and what becomes of them: one Config with nothing optional left. */
 import type { BudgetStore } from './core/budget.js';
-import { isAlias, type ModelAlias, type ModelLimits, type ModelSettings } from './core/catalog.js';
 import type { ImagesEvent } from './core/events.js';
+import type { ModelAlias, ModelSettings } from './core/model-settings.js';
 import type { Provider } from './core/provider.js';
 import type { MediaStorage } from './core/storage.js';
 import { ConfigError } from './errors.js';
 import type { Identify } from './http/identify.js';
-import {
-  checkChoice,
-  checkMethods,
-  checkNames,
-  checkObject,
-  checkWhole,
-  hint,
-  withDefaults,
-} from './option-checks.js';
+import { checkModels } from './model-options.js';
+import { checkChoice, checkMethods, checkNames, checkWhole, withDefaults } from './option-checks.js';
 
 /** What `createImagesRouter` takes. Every door is asked for in words: who, what may they use, who pays. */
 export interface ImagesRouterOptions {
@@ -126,7 +119,6 @@ export interface Config {
 }
 
 const DAY_S = 86_400;
-const MAX_IMAGES = 10;
 
 const DEFAULT_LIMITS: Complete<LimitOptions> = {
   jsonBytes: 256 * 1024,
@@ -219,58 +211,6 @@ function checkProviders(providers: unknown): asserts providers is readonly Provi
     names.add(name);
     if (!Array.isArray(models)) throw new ConfigError(`${path}.models`, 'expected a list of models');
   });
-}
-
-function checkModelLimits(limits: ModelLimits, path: string): void {
-  checkNames(limits, path, ['maxImages', 'maxPromptLength']);
-  const { maxImages = 1, maxPromptLength = 1 } = limits;
-  checkWhole(maxPromptLength, `${path}.maxPromptLength`);
-  checkWhole(maxImages, `${path}.maxImages`, MAX_IMAGES);
-}
-
-/** The shape of a price; whether its amounts are money is the catalog's to check. */
-function checkPrice(price: unknown, path: string): void {
-  if (typeof price === 'number') return;
-  checkObject(price, path);
-  if ('tokens' in price) {
-    checkObject(price.tokens, `${path}.tokens`);
-    if ('ceiling' in price) checkPrice(price.ceiling, `${path}.ceiling`);
-    return;
-  }
-  for (const [size, row] of Object.entries(price)) checkObject(row, `${path}['${size}']`);
-}
-
-function checkBackends(backends: unknown, path: string): void {
-  if (!Array.isArray(backends))
-    throw new ConfigError(path, 'expected a list such as [{ provider: "openai" }]');
-  backends.forEach((backend, place) => {
-    checkNames(backend, `${path}[${place}]`, ['provider', 'priority', 'weight']);
-  });
-}
-
-function checkModels(models: Config['models'], providers: readonly Provider[]): void {
-  const known = providers.flatMap((provider) => provider.models.map(({ slug }) => slug));
-  const check = (path: string, slug: string) => {
-    if (!known.includes(slug))
-      throw new ConfigError(path, `no provider offers a model ${slug}${hint(slug, known)}`);
-  };
-  checkObject(models, 'models');
-  for (const [slug, settings] of Object.entries(models)) {
-    const path = `models['${slug}']`;
-    checkObject(settings, path);
-    if (isAlias(settings)) {
-      checkNames(settings, path, ['aliasOf']);
-      check(`${path}.aliasOf`, settings.aliasOf);
-      continue;
-    }
-    checkNames(settings, path, ['servedBy', 'qualities', 'price', 'limits', 'backends']);
-    check(path, slug);
-    if (settings.servedBy !== undefined) check(`${path}.servedBy`, settings.servedBy);
-    if (settings.limits !== undefined) checkModelLimits(settings.limits, `${path}.limits`);
-    if (settings.qualities !== undefined) checkObject(settings.qualities, `${path}.qualities`);
-    if (settings.price !== undefined) checkPrice(settings.price, `${path}.price`);
-    if (settings.backends !== undefined) checkBackends(settings.backends, `${path}.backends`);
-  }
 }
 
 function checkOrigins(origins: unknown): void {

@@ -28,7 +28,8 @@ import {
 import { nativeDialect } from './http/native.js';
 import { openaiDialect } from './http/openai.js';
 import { createOpenApi, type OpenApiDocument } from './http/openapi.js';
-import { type OperationReader, picturesHandler } from './http/pictures.js';
+import type { OperationReader } from './http/operation.js';
+import { picturesHandler } from './http/pictures.js';
 import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
 import { createLinkSigner } from './media/link.js';

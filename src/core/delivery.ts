@@ -4,8 +4,8 @@ import type { Deadline } from './deadline.js';
 import type { EncodedImage } from './image.js';
 import type { PictureFacts } from './outcome.js';
 import type { FinishedPicture, FinishPicture, StorePicture } from './picture.js';
+import type { Plan } from './plan.js';
 import type { ImageEvent } from './provider.js';
-import type { Plan } from './rules.js';
 
 /** What becomes of finished pictures. */
 export interface Delivery {

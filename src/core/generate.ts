@@ -3,26 +3,28 @@
  * that validation, access, budget, storage and accounting cannot differ between them.
  */
 import { ImagesError, isImagesError } from '../errors.js';
+import type { Backend } from './backends.js';
 import type { Once } from './budget.js';
+import { runCall } from './call.js';
 import {
   type CallEvent,
   type CallOrder,
   type CallRecord,
   type CallTools,
   newCallRecord,
-  runCall,
-} from './call.js';
+} from './call-record.js';
 import type { Caller } from './caller.js';
-import type { Backend, Catalog, Target } from './catalog.js';
+import type { Catalog, Target } from './catalog.js';
 import { CLIENT_LEFT, type Deadline } from './deadline.js';
 import type { Delivery } from './delivery.js';
 import type { Gate } from './gate.js';
 import { merge } from './iterate.js';
 import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { type RequestHead, type RequestOutcome, writeOutcome } from './outcome.js';
+import type { Plan } from './plan.js';
 import { ceiling, type PricedCall } from './prices.js';
 import type { ImageRequest } from './request.js';
-import { canDraw, type Plan, planRequest } from './rules.js';
+import { canDraw, planRequest } from './rules.js';
 import { booked, endOf, sum } from './summary.js';
 import { invalid } from './validation.js';
 

@@ -10,14 +10,14 @@ import {
   handleWhen,
 } from 'cockatiel';
 import { isProviderError, type ProviderErrorKind } from '../errors.js';
-import type { Backend } from './catalog.js';
+import type { Backend } from './backends.js';
 import { CLIENT_LEFT } from './deadline.js';
 
 /** How a model's backends are. */
 export type Health = 'healthy' | 'degraded' | 'unhealthy';
 
 /** A turn at a backend. To be ended exactly once. */
-export interface Attempt {
+export interface Turn {
   /** Reports how it went: nothing, or what it failed with. */
   end(error: unknown): void;
 }
@@ -27,7 +27,7 @@ export interface Routing {
   /** The order in which to try backends: by priority, and by chance and weight among equals. */
   order(backends: readonly Backend[]): readonly Backend[];
   /** Begins a turn at a backend, or answers `undefined` while its circuit is broken. */
-  begin(backend: Backend): Attempt | undefined;
+  begin(backend: Backend): Turn | undefined;
   /** Whether a backend would be given a turn now. */
   isOpen(backend: Backend): boolean;
   /** How backends are as a whole. */
@@ -107,7 +107,7 @@ export function createRouting(): Routing {
     return breaker.state === CircuitState.Open && Date.now() >= brokenUntil;
   }
 
-  function begin(backend: Backend): Attempt | undefined {
+  function begin(backend: Backend): Turn | undefined {
     if (!isOpen(backend)) return undefined;
     let finish: (error: unknown) => void = () => undefined;
     const running = new Promise<void>((resolve, reject) => {

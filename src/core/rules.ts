@@ -3,48 +3,15 @@
  * dropped, and settings of a model served by another are translated.
  */
 import type { ErrorDetail } from '../errors.js';
-import type { CatalogEntry, Target } from './catalog.js';
-import type { ImageFormat, Size } from './image.js';
-
-import type { GenerateCall, Model } from './provider.js';
+import type { CatalogEntry } from './backends.js';
+import type { Target } from './catalog.js';
+import type { Size } from './image.js';
+import type { Plan } from './plan.js';
+import type { Model } from './provider.js';
 import type { ImageRequest, Warning } from './request.js';
 import { describeSizes, isSizeAllowed } from './sizes.js';
-import { type Adaptation, translate } from './translate.js';
+import { translate } from './translate.js';
 import { invalid } from './validation.js';
-
-/** The part of a provider call that a request decides, before it is split and sent. */
-export type CallSettings = Pick<
-  GenerateCall,
-  | 'operation'
-  | 'prompt'
-  | 'size'
-  | 'quality'
-  | 'style'
-  | 'background'
-  | 'seed'
-  | 'negativePrompt'
-  | 'inputs'
-  | 'mask'
-  | 'previews'
-  | 'endUser'
-  | 'metadata'
->;
-
-/** A request that may be sent: what to ask of the provider, what to deliver, what to tell the client. */
-export interface Plan {
-  /** For the provider. */
-  readonly settings: CallSettings;
-  /** Exact pixels to deliver; `undefined` takes what comes. */
-  readonly size: Size | undefined;
-  /** Format to deliver; `undefined` takes what comes. */
-  readonly format: ImageFormat | undefined;
-  /** 0 to 100, with a format that has it. */
-  readonly compression: number | undefined;
-  /** Settings that change because another model draws. */
-  readonly adapted: readonly Adaptation[];
-  /** Things done other than asked, for the client to know. */
-  readonly warnings: readonly Warning[];
-}
 
 /** What clients send without meaning it; where a model has no such setting it changes nothing. */
 const HABITUAL_DEFAULTS: Readonly<Record<'quality' | 'style' | 'background', readonly string[]>> = {

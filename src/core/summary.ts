@@ -1,6 +1,6 @@
 /** What the calls of a request come to: what is booked, and what was delivered or the failure it is answered with. */
 import { type Billed, ImagesError, isProviderError, ProviderError } from '../errors.js';
-import { type CallRecord, usageOf } from './call.js';
+import { type CallRecord, usageOf } from './call-record.js';
 import type { Amounts } from './ledger.js';
 import {
   type FailureFacts,

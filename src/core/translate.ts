@@ -1,20 +1,11 @@
 /** Settings of a model in the words of another that draws in its place. */
-import type { CatalogEntry, Target } from './catalog.js';
+import type { CatalogEntry } from './backends.js';
+import type { Target } from './catalog.js';
+import type { Adaptation, CallSettings } from './plan.js';
 import type { Model } from './provider.js';
 import type { Warning } from './request.js';
-import type { CallSettings } from './rules.js';
 import { describeSizes, isSizeAllowed, parseSize, sizeName } from './sizes.js';
 import { invalid } from './validation.js';
-
-/** A setting that changes because another model draws. */
-export interface Adaptation {
-  /** The field as clients write it. */
-  readonly field: string;
-  /** What was asked, or the asked model's default. */
-  readonly from: string;
-  /** What is sent; `null` for nothing. */
-  readonly to: string | null;
-}
 
 /** The settings that differ from model to model. */
 export type Translatable = Pick<

@@ -9,7 +9,7 @@ import type { Exchange } from './exchange.js';
 import { type Fields, imageRequest, unknownFields, withoutNulls } from './fields.js';
 import type { Intake } from './intake.js';
 import { type FormFile, isMultipart, type MultipartForm, readMultipart } from './multipart.js';
-import type { OperationReader } from './pictures.js';
+import type { OperationReader } from './operation.js';
 import {
   createValidator,
   editProperties,

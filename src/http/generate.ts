@@ -1,7 +1,7 @@
 /** Reading generate bodies. */
 import { imageRequest, unknownFields } from './fields.js';
 import type { Intake } from './intake.js';
-import type { OperationReader } from './pictures.js';
+import type { OperationReader } from './operation.js';
 import { createValidator, generateProperties, generateSchema } from './schema.js';
 
 /** Makes the reader of generate bodies. */

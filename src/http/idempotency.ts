@@ -6,7 +6,7 @@ import type { Caller } from '../core/caller.js';
 import type { EncodedImage } from '../core/image.js';
 import { invalid } from '../core/validation.js';
 import type { Surface } from './errors.js';
-import type { ReadRequest } from './pictures.js';
+import type { ReadRequest } from './operation.js';
 
 const KEY = /^[\x21-\x7e]{1,255}$/;
 

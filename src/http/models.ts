@@ -1,5 +1,6 @@
 /** Model listings on both surfaces, made of the same data that validates requests. */
-import type { Catalog, CatalogEntry } from '../core/catalog.js';
+import type { CatalogEntry } from '../core/backends.js';
+import type { Catalog } from '../core/catalog.js';
 import { type ModelStatus, modelStatus } from '../core/lifecycle.js';
 import { formatUsd, isTokenPrice } from '../core/prices.js';
 import type { Model, Price, PriceTable } from '../core/provider.js';

@@ -7,7 +7,6 @@ import type { Emit } from '../core/events.js';
 import { type Images, type Job, type RequestEvent, TWIN } from '../core/generate.js';
 import type { Ledger } from '../core/ledger.js';
 import type { ReadPicture, StoredPicture } from '../core/picture.js';
-import type { ImageRequest, Warning } from '../core/request.js';
 import { earlierOutcome, replay } from '../core/twins.js';
 import { invalid } from '../core/validation.js';
 import { withDeadline } from './disconnect.js';
@@ -19,6 +18,7 @@ import { onceOf } from './idempotency.js';
 import type { Intake } from './intake.js';
 import { setLifecycleHeaders, setLimitHeaders } from './limit-headers.js';
 import type { Links } from './links.js';
+import type { OperationReader, ReadRequest } from './operation.js';
 import { streamAnswer } from './stream.js';
 import { type AnswerOptions, type Gathered, gather } from './wire.js';
 
@@ -52,24 +52,6 @@ export interface Dialect {
   readonly defaultFormat: (job: Job) => 'url' | 'b64_json';
   /** The body of a request that delivered. */
   readonly answer: (gathered: Gathered, options: AnswerOptions) => object;
-}
-
-/** What a body was read as. */
-export interface ReadRequest {
-  /** The body. */
-  readonly fields: Fields;
-  /** The request it stands for. */
-  readonly request: ImageRequest;
-  /** What was ignored. */
-  readonly warnings: readonly Warning[];
-}
-
-/** How an operation is read, and what its events are called. */
-export interface OperationReader {
-  /** First half of the names of streamed events. */
-  readonly eventPrefix: 'image_generation' | 'image_edit';
-  /** Reads a body. */
-  read(exchange: Exchange): Promise<ReadRequest>;
 }
 
 interface Work extends ReadRequest {

@@ -6,7 +6,7 @@ import { budgetAmount, resetTime } from './budgets.js';
 import { sendJson } from './exchange.js';
 import type { Handler } from './handle.js';
 import type { Intake } from './intake.js';
-import type { OperationReader } from './pictures.js';
+import type { OperationReader } from './operation.js';
 
 /** What quotes take. */
 export interface QuoteOptions {

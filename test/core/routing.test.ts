@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mock, type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Backend } from '../../src/core/catalog.js';
+import type { Backend } from '../../src/core/backends.js';
 import { CLIENT_LEFT } from '../../src/core/deadline.js';
 import { createRouting, mayFailOver, type Routing } from '../../src/core/routing.js';
 import {

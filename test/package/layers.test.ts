@@ -42,7 +42,8 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   budgets: { may: ['budgets/', ...PURE, 'errors', 'node:'], types: ['core/'] },
   testing: { may: ['testing/', 'errors', 'node:'], types: ['core/'] },
   'option-checks': { may: ['errors', 'leven'] },
-  options: { may: ['core/', 'errors', 'option-checks'], types: ['http/identify'] },
+  'model-options': { may: ['core/', 'errors', 'option-checks'] },
+  options: { may: ['core/', 'errors', 'model-options', 'option-checks'], types: ['http/identify'] },
   router: {
     may: [
       'core/',
