@@ -1,23 +1,11 @@
 /** A budget store in PostgreSQL: durable, and shared by any number of servers. */
 import type { Balance, BudgetStore, CommitLine, Once, ReserveResult, Seen } from '../core/budget.js';
-import { ConfigError } from '../errors.js';
+import { ask, checkQuery, type PostgresAnswer, type PostgresQuery } from '../database/postgres.js';
+import { decodeText, encodeText } from '../database/text.js';
 import { checkCommit, checkOnce, checkReserve, checkText } from './arguments.js';
 import { postgresBudgetSchema } from './postgres-schema.js';
-import { decodeText, encodeText } from './text.js';
 
-export { postgresBudgetSchema };
-
-/** What a statement answered: a `QueryResult` of `pg`, or the like. */
-export interface PostgresAnswer {
-  /** Rows, as objects. */
-  readonly rows: readonly unknown[];
-}
-
-/**
- * Runs one statement with `$1` as its parameter, in a transaction of its own. With a `Pool` of `pg`:
- * `(text, values) => pool.query(text, values)`.
- */
-export type PostgresQuery = (text: string, values: string[]) => Promise<PostgresAnswer>;
+export { type PostgresAnswer, type PostgresQuery, postgresBudgetSchema };
 
 /** Options of {@link postgresBudget}. */
 export interface PostgresBudgetOptions {
@@ -47,13 +35,12 @@ type CommitAnswer = 'settled' | 'already' | 'unknown' | { readonly held: readonl
  * Throws a `ConfigError` for a `query` that is no function. Its methods reject with what `query` rejects with.
  */
 export function postgresBudget(options: PostgresBudgetOptions): BudgetStore {
-  const query = options?.query;
-  if (typeof query !== 'function') throw new ConfigError('query', 'must be a function (text, values) => …');
+  const query = checkQuery(options?.query);
 
   async function call<Answer>(operation: Operation, request: unknown): Promise<Answer> {
     const statement = `SELECT images_router.budget_${operation}_v1($1) AS answer`;
-    const { rows } = await query(statement, [JSON.stringify(request)]).catch(explainMissingSchema);
-    const [row] = rows as readonly { readonly answer: string }[];
+    const values = [JSON.stringify(request)];
+    const [row] = await ask<{ readonly answer: string }>(query, 'postgresBudgetSchema', statement, values);
     if (typeof row?.answer !== 'string') throw new Error('query must answer { rows }, with rows as objects');
     return JSON.parse(row.answer) as Answer;
   }
@@ -119,14 +106,4 @@ function toResult(id: string, answer: ReserveAnswer): ReserveResult {
 function toSeen({ state, outcome }: SeenAnswer): Seen {
   if (state !== 'settled') return { state };
   return { state, outcome: outcome == null ? undefined : decodeText(outcome) };
-}
-
-/** What PostgreSQL says of a schema and of a function that are not there. */
-const MISSING: readonly unknown[] = ['3F000', '42883'];
-
-function explainMissingSchema(cause: unknown): never {
-  if (!MISSING.includes((cause as { readonly code?: unknown } | null)?.code)) throw cause;
-  throw new Error("The database lacks the budget's functions: run postgresBudgetSchema in a migration.", {
-    cause,
-  });
 }

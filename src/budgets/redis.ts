@@ -3,11 +3,11 @@
  * step; the server's clock decides leases.
  */
 import type { Balance, BudgetStore, CommitLine, ReserveResult, Seen } from '../core/budget.js';
+import { decodeText, encodeText } from '../database/text.js';
 import { ConfigError } from '../errors.js';
 import { checkCommit, checkOnce, checkReserve, checkText } from './arguments.js';
 import { findRisks, type SendCommand } from './redis-durability.js';
 import { COMMIT, READ, RECALL, RELEASE, RESERVE, type Script } from './redis-scripts.js';
-import { decodeText, encodeText } from './text.js';
 
 export type { SendCommand };
 

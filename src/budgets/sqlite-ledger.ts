@@ -14,10 +14,10 @@ import type {
   ReserveResult,
   Seen,
 } from '../core/budget.js';
+import { rows, type SqliteDatabase } from '../database/sqlite.js';
+import { decodeText, encodeText } from '../database/text.js';
 import { checkCommit } from './arguments.js';
-import { type BalanceRow, type HoldRow, openStatements, rows, type Statements } from './sqlite-statements.js';
-import type { SqliteDatabase } from './sqlite-transactions.js';
-import { decodeText, encodeText } from './text.js';
+import { type BalanceRow, type HoldRow, openStatements, type Statements } from './sqlite-statements.js';
 
 // The contract wants 24 hours for settled and lapsed ids, and one for tombstones; one figure serves all.
 const KEEP_CLOSED_MS = 24 * 3_600_000;

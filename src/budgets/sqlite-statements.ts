@@ -1,5 +1,5 @@
 /** The SQLite budget's tables and every statement on them. */
-import type { SqliteDatabase, SqliteStatement, SqliteValue } from './sqlite-transactions.js';
+import { openTables, type SqliteDatabase, type SqliteStatement } from '../database/sqlite.js';
 
 /** One row of `holds`. `dueAt` is when the lease ends while it is pending, and when it may go afterwards. */
 export interface HoldRow {
@@ -18,9 +18,6 @@ export interface BalanceRow {
   readonly held: number;
   readonly lapsed: number;
 }
-
-/** The tables have this form. A database with another one is not touched. */
-const VERSION = 1;
 
 const TABLES = `
 CREATE TABLE images_router_buckets (
@@ -92,23 +89,8 @@ export type Statements = { readonly [Name in keyof typeof STATEMENTS]: SqliteSta
 
 /** Makes the tables where there are none, and compiles the statements. Throws when the tables have another form. */
 export function openStatements(database: SqliteDatabase): Statements {
-  database.exec('CREATE TABLE IF NOT EXISTS images_router_budget_version (version INTEGER NOT NULL) STRICT');
-  const query = database.prepare('SELECT version FROM images_router_budget_version');
-  const [found] = rows<{ readonly version: number }>(query);
-  if (found === undefined) {
-    database.exec(TABLES);
-    database.exec(`INSERT INTO images_router_budget_version (version) VALUES (${VERSION})`);
-  } else if (Number(found.version) !== VERSION) {
-    throw new Error(`The budget tables of this database are version ${found.version}; this is ${VERSION}.`);
-  }
+  openTables(database, { name: 'budget', version: 1, sql: TABLES });
   const names = Object.keys(STATEMENTS) as (keyof Statements)[];
   const compiled = names.map((name) => [name, database.prepare(STATEMENTS[name])]);
   return Object.fromEntries(compiled) as Statements;
-}
-
-/**
- * The rows of a statement. Never its `get`: after an `all`, the one of `libsql` runs with the values bound before.
- */
-export function rows<Row>(statement: SqliteStatement, ...values: SqliteValue[]): readonly Row[] {
-  return statement.all(...values) as Row[];
 }

@@ -3,15 +3,15 @@
  * machines take a database server instead: no network file system keeps SQLite's locks.
  */
 import type { BudgetStore } from '../core/budget.js';
-import { ConfigError } from '../errors.js';
-import { checkOnce, checkReserve, checkText } from './arguments.js';
-import { openLedger } from './sqlite-ledger.js';
 import {
-  createTransactions,
+  checkDatabase,
   type SqliteDatabase,
   type SqliteStatement,
   type SqliteValue,
-} from './sqlite-transactions.js';
+} from '../database/sqlite.js';
+import { createTransactions } from '../database/sqlite-transactions.js';
+import { checkOnce, checkReserve, checkText } from './arguments.js';
+import { openLedger } from './sqlite-ledger.js';
 
 export type { SqliteDatabase, SqliteStatement, SqliteValue };
 
@@ -57,10 +57,4 @@ export function sqliteBudget(options: SqliteBudgetOptions): BudgetStore {
     },
     read: (keys) => read((ledger) => ledger.read(keys)),
   };
-}
-
-function checkDatabase(database: SqliteDatabase): SqliteDatabase {
-  const methods = [database?.exec, database?.prepare];
-  if (methods.every((method) => typeof method === 'function')) return database;
-  throw new ConfigError('database', 'must be a connection with exec and prepare, such as new Database(path)');
 }

@@ -39,7 +39,10 @@ const LAYERS: Readonly<Record<string, Layer>> = {
     types: ['core/'],
   },
   storage: { may: ['storage/', ...PURE, 'errors', 'node:'], types: ['core/'] },
-  budgets: { may: ['budgets/', ...PURE, 'errors', 'node:'], types: ['core/'] },
+  // What stores of both kinds need of a database. Adapters may not import each other, so it has a room of its own.
+  database: { may: ['database/', 'errors', 'node:'] },
+  budgets: { may: ['budgets/', 'database/', ...PURE, 'errors', 'node:'], types: ['core/'] },
+  usage: { may: ['usage/', 'database/', ...PURE, 'errors', 'node:'], types: ['core/'] },
   testing: { may: ['testing/', 'errors', 'node:'], types: ['core/'] },
   'option-checks': { may: ['errors', 'leven'] },
   'model-options': { may: ['core/', 'errors', 'option-checks'] },

@@ -4,25 +4,7 @@
  * comes in the same turn of the loop shares one transaction.
  */
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
-
-/** What can be bound to a parameter. */
-export type SqliteValue = string | number | null;
-
-/** A prepared statement, as `libsql`, `better-sqlite3` and `node:sqlite` make it. */
-export interface SqliteStatement {
-  /** Runs a statement that answers no rows. */
-  run(...values: SqliteValue[]): unknown;
-  /** Runs a statement to its end and answers its rows, as objects. */
-  all(...values: SqliteValue[]): unknown[];
-}
-
-/** A connection to a SQLite database, as `libsql`, `better-sqlite3` and `node:sqlite` make it. */
-export interface SqliteDatabase {
-  /** Runs statements without parameters. */
-  exec(sql: string): unknown;
-  /** Compiles a statement. */
-  prepare(sql: string): SqliteStatement;
-}
+import type { SqliteDatabase } from './sqlite.js';
 
 /** Runs jobs on what `open` made of the database. A job does not wait and changes nothing outside the database. */
 export interface SqliteTransactions<Ledger> {
