@@ -5,7 +5,7 @@ import type { Emit } from '../core/events.js';
 import type { ByteRange, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import { ImagesError } from '../errors.js';
-import { type DeliveryPlan, planDelivery } from '../media/delivery.js';
+import { type DeliveryHeaders, type DeliveryPlan, planDelivery } from '../media/delivery.js';
 import type { LinkSigner } from '../media/link.js';
 import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';
 import { storageError } from '../media/picture-store.js';
@@ -87,7 +87,7 @@ export function mediaHandler(options: MediaOptions): Handler {
     return planDelivery({
       method: req.method === 'HEAD' ? 'HEAD' : 'GET',
       headers: req.headers,
-      info,
+      info: { ...info, tag: info.sha256 },
       file: name,
       download: queryOf(req).get('download') === '1',
       tokenExpiresAtMs: expiresAtMs,
@@ -142,10 +142,17 @@ export function mediaHandler(options: MediaOptions): Handler {
   };
 }
 
+const DECIDING_HEADERS = [
+  'range',
+  'if-none-match',
+  'if-modified-since',
+  'if-match',
+  'if-unmodified-since',
+] as const satisfies readonly (keyof DeliveryHeaders)[];
+
 /** A plain GET needs one look-up: nothing can keep its body from being sent. */
 function isPlain({ req }: Exchange): boolean {
-  const { range, 'if-none-match': tags, 'if-modified-since': since } = req.headers;
-  return req.method === 'GET' && range === undefined && tags === undefined && since === undefined;
+  return req.method === 'GET' && DECIDING_HEADERS.every((name) => req.headers[name] === undefined);
 }
 
 function notFound(): ImagesError {

@@ -6,26 +6,44 @@ import type { ByteRange, StoredInfo } from '../core/storage.js';
 import { parseHttpDate } from './http-date.js';
 import { requestedRange } from './range.js';
 
-/** What decides an answer. */
-export interface DeliveryRequest {
-  /** How it was asked for. */
-  readonly method: 'GET' | 'HEAD';
+/** What decides whether a request is answered with a body. */
+export interface ConditionalRequest {
   /** The request's headers; the ones named here count. */
   readonly headers: DeliveryHeaders;
-  /** What is stored. */
-  readonly info: Pick<StoredInfo, 'size' | 'contentType' | 'sha256' | 'storedAt'>;
-  /** The file of the URL, proposed as a name to save under. */
-  readonly file: string;
-  /** Whether it should be saved instead of shown. */
-  readonly download: boolean;
+  /** What is served. */
+  readonly info: ServedVersion;
   /** When the link expires, in epoch milliseconds. */
   readonly tokenExpiresAtMs: number;
   /** The instant of the answer, in epoch milliseconds. */
   readonly nowMs: number;
 }
 
+/** What is known of a picture before it is read. */
+export interface ServedVersion {
+  /** What stands for these bytes and no others; goes into the `ETag`. Letters and digits. */
+  readonly tag: string;
+  /** Since when they are served, in epoch milliseconds. */
+  readonly storedAt: number;
+}
+
+/** What decides an answer. */
+export interface DeliveryRequest extends ConditionalRequest {
+  /** How it was asked for. */
+  readonly method: 'GET' | 'HEAD';
+  /** What is served. */
+  readonly info: ServedVersion & Pick<StoredInfo, 'size' | 'contentType'>;
+  /** A name to save it under. */
+  readonly file: string;
+  /** Whether it should be saved instead of shown. */
+  readonly download: boolean;
+}
+
 /** The headers of a request that decide, as `node:http` has them. */
 export interface DeliveryHeaders {
+  /** Entity tags of which the picture must have one. */
+  readonly 'if-match'?: string | undefined;
+  /** Since when the picture must not have changed. */
+  readonly 'if-unmodified-since'?: string | undefined;
   /** Entity tags the client already has. */
   readonly 'if-none-match'?: string | undefined;
   /** When the client's copy was current. */
@@ -39,7 +57,7 @@ export interface DeliveryHeaders {
 /** How to answer. */
 export interface DeliveryPlan {
   /** The HTTP status. */
-  readonly status: 200 | 206 | 304 | 416;
+  readonly status: 200 | 206 | 304 | 412 | 416;
   /** All headers of the answer that depend on the picture. */
   readonly headers: Readonly<Record<string, string>>;
   /** The bytes to read; `undefined` reads all. Only with status 206. */
@@ -60,12 +78,10 @@ const EVERYWHERE = {
 
 /** Plans the answer to a GET or HEAD of a stored picture. */
 export function planDelivery(request: DeliveryRequest): DeliveryPlan {
+  const unread = planUnread(request);
+  if (unread !== undefined) return unread;
   const { info, method } = request;
   const validators = validatorsOf(info);
-  const common = { ...EVERYWHERE, ...validators, 'Cache-Control': cacheControl(request) };
-  if (isUnchanged(request.headers, validators)) {
-    return { status: 304, headers: common, range: undefined, body: false };
-  }
   const range = wantsRange(request, validators)
     ? requestedRange(request.headers.range, info.size)
     : undefined;
@@ -73,7 +89,7 @@ export function planDelivery(request: DeliveryRequest): DeliveryPlan {
     return { status: 416, headers: unsatisfiable(info.size), range: undefined, body: false };
   }
   const headers = {
-    ...common,
+    ...commonHeaders(request, validators),
     'Content-Type': info.contentType,
     'Content-Disposition': disposition(request),
     'Content-Length': String(range === undefined ? info.size : range.end - range.start + 1),
@@ -83,25 +99,56 @@ export function planDelivery(request: DeliveryRequest): DeliveryPlan {
   return { status: 206, headers: { ...headers, 'Content-Range': contentRange }, range, body: true };
 }
 
+/**
+ * Plans the answer to a request whose conditions (RFC 9110, 13.2.2) leave nothing to read, or answers `undefined` when
+ * the picture is to be served.
+ */
+export function planUnread(request: ConditionalRequest): DeliveryPlan | undefined {
+  const validators = validatorsOf(request.info);
+  const withoutBody = { range: undefined, body: false } as const;
+  if (isRefused(request.headers, validators)) {
+    const headers = { ...EVERYWHERE, ...validators, 'Cache-Control': 'no-store', 'Content-Length': '0' };
+    return { status: 412, headers, ...withoutBody };
+  }
+  if (!isUnchanged(request.headers, validators)) return undefined;
+  return { status: 304, headers: commonHeaders(request, validators), ...withoutBody };
+}
+
 interface Validators {
   readonly ETag: string;
   readonly 'Last-Modified': string;
 }
 
-function validatorsOf(info: DeliveryRequest['info']): Validators {
-  return { ETag: `"${info.sha256}"`, 'Last-Modified': new Date(info.storedAt).toUTCString() };
+function validatorsOf({ tag, storedAt }: ServedVersion): Validators {
+  return { ETag: `"${tag}"`, 'Last-Modified': new Date(storedAt).toUTCString() };
 }
 
-/** RFC 9110, 13.2.2: entity tags are compared weakly, and dates count only without them. */
+function commonHeaders(request: ConditionalRequest, validators: Validators) {
+  return { ...EVERYWHERE, ...validators, 'Cache-Control': cacheControl(request) };
+}
+
+/** RFC 9110, 13.1.1 and 13.1.4: entity tags are compared strongly, and dates count only without them. */
+function isRefused(headers: DeliveryHeaders, validators: Validators): boolean {
+  const tags = headers['if-match'];
+  if (tags !== undefined) return tags.trim() !== '*' && !tagsIn(tags).includes(validators.ETag);
+  const since = parseHttpDate(headers['if-unmodified-since']);
+  return since !== undefined && Date.parse(validators['Last-Modified']) > since;
+}
+
+/** RFC 9110, 13.1.2 and 13.1.3: entity tags are compared weakly, and dates count only without them. */
 function isUnchanged(headers: DeliveryHeaders, validators: Validators): boolean {
   const tags = headers['if-none-match'];
   if (tags !== undefined) {
-    // Our tag has no comma, so no piece of another tag can equal it.
-    const known = tags.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+    const known = tagsIn(tags).map((tag) => tag.replace(/^W\//, ''));
     return tags.trim() === '*' || known.includes(validators.ETag);
   }
   const since = parseHttpDate(headers['if-modified-since']);
   return since !== undefined && Date.parse(validators['Last-Modified']) <= since;
+}
+
+/** The tags in a list. Ours has no comma, so no piece of another tag can equal it. */
+function tagsIn(list: string): readonly string[] {
+  return list.split(',').map((tag) => tag.trim());
 }
 
 /** RFC 9110, 13.1.5 and 14.2: parts are for GET, and only of the very copy the client has the rest of. */
@@ -122,7 +169,7 @@ function unsatisfiable(size: number): Record<string, string> {
   };
 }
 
-function cacheControl({ tokenExpiresAtMs, nowMs }: DeliveryRequest): string {
+function cacheControl({ tokenExpiresAtMs, nowMs }: ConditionalRequest): string {
   return `private, max-age=${Math.max(0, Math.floor((tokenExpiresAtMs - nowMs) / 1000))}`;
 }
 

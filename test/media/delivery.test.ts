@@ -20,7 +20,7 @@ function plan(headers: DeliveryHeaders = {}, rest: Partial<DeliveryRequest> = {}
   return planDelivery({
     method: 'GET',
     headers,
-    info: { size: SIZE, contentType: 'image/png', sha256: SHA256, storedAt: STORED_AT },
+    info: { size: SIZE, contentType: 'image/png', tag: SHA256, storedAt: STORED_AT },
     file: 'img_1.png',
     download: false,
     tokenExpiresAtMs: NOW + 3_600_000,
@@ -126,6 +126,33 @@ describe('a conditional request', () => {
     assert.equal(status({ 'if-none-match': ETAG, 'if-modified-since': old }), 304);
   });
 
+  it('is refused with 412 when the picture has none of the tags it must have, compared strongly', () => {
+    const others = ['"other"', `W/${ETAG}`, SHA256, '', `*, "x"`];
+    for (const tags of others) assert.equal(status({ 'if-match': tags }), 412, tags);
+    for (const tags of [ETAG, `"other" , ${ETAG}`, '*'])
+      assert.equal(status({ 'if-match': tags }), 200, tags);
+  });
+
+  it('is refused with 412 when the picture is newer than it may be', () => {
+    assert.equal(status({ 'if-unmodified-since': 'Tue, 03 Mar 2026 04:05:05 GMT' }), 412);
+    for (const date of [DATE, 'Fri, 01 Jan 2100 00:00:00 GMT', 'yesterday', '']) {
+      assert.equal(status({ 'if-unmodified-since': date }), 200, date);
+    }
+    const old = 'Thu, 01 Jan 1970 00:00:00 GMT';
+    assert.equal(status({ 'if-match': ETAG, 'if-unmodified-since': old }), 200, 'the tag decides');
+  });
+
+  it('is refused before anything else is looked at, without a body, and kept by no cache', () => {
+    const conditions = { 'if-match': '"other"', 'if-none-match': ETAG, range: 'bytes=0-0' };
+    for (const method of ['GET', 'HEAD'] as const) {
+      const { status: refused, body, range, headers } = plan(conditions, { method });
+      assert.deepEqual([refused, body, range], [412, false, undefined]);
+      assert.equal(headers['Cache-Control'], 'no-store');
+      assert.equal(headers['Content-Length'], '0');
+      assert.equal(headers.ETag, ETAG);
+    }
+  });
+
   it('comes before ranges, also for HEAD', () => {
     assert.equal(status({ 'if-none-match': ETAG, range: 'bytes=0-0' }), 304);
     assert.equal(status({ 'if-none-match': ETAG, range: 'bytes=9999-' }), 304);
@@ -192,6 +219,8 @@ describe('any plan', () => {
       { nil: undefined },
     );
     const headers = fc.record({
+      'if-match': header,
+      'if-unmodified-since': header,
       'if-none-match': header,
       'if-modified-since': header,
       'if-range': header,
@@ -202,7 +231,7 @@ describe('any plan', () => {
         const { status, body, range, headers: sent } = plan(given, { method });
         assert.equal(body, method === 'GET' && (status === 200 || status === 206));
         assert.equal(range !== undefined, status === 206);
-        assert.ok(method === 'GET' || status === 200 || status === 304);
+        assert.ok(method === 'GET' || [200, 304, 412].includes(status), `HEAD is answered ${status}`);
         if (range) assert.ok(0 <= range.start && range.start <= range.end && range.end < SIZE);
         const length = range ? range.end - range.start + 1 : SIZE;
         if (status === 200 || status === 206) assert.equal(sent['Content-Length'], String(length));
