@@ -1,0 +1,97 @@
+/** A closed loop of connections, each of which asks again as soon as it was answered. */
+import { Agent, type IncomingMessage, request } from 'node:http';
+
+/** What is asked, and how long. */
+export interface Load {
+  /** Whom. */
+  readonly url: string;
+  /** `POST` with a body, `GET` without. */
+  readonly body?: string | undefined;
+  /** Sent along. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Connections at once. */
+  readonly connections: number;
+  /** When to stop asking: whichever comes later. */
+  readonly until: { readonly seconds?: number | undefined; readonly answers?: number | undefined };
+  /** What is expected. @defaultValue `200` */
+  readonly status?: number | undefined;
+}
+
+/** What came back. */
+export interface LoadResult {
+  /** Answers in all. */
+  readonly answers: number;
+  /** Bytes of their bodies. */
+  readonly bytes: number;
+  /** How long it took. */
+  readonly seconds: number;
+  /** How long each took to arrive in full, ascending, in milliseconds. */
+  readonly latenciesMs: readonly number[];
+}
+
+/** Runs a load to its end. Throws when an answer has another status than the one expected. */
+export async function runLoad(load: Load): Promise<LoadResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
+  const { seconds = 0, answers = 0 } = load.until;
+  const latenciesMs: number[] = [];
+  const begun = performance.now();
+  let asked = 0;
+  let bytes = 0;
+  const isOver = () => asked >= answers && performance.now() - begun >= seconds * 1000;
+  async function connection(): Promise<void> {
+    while (!isOver()) {
+      asked += 1;
+      const start = performance.now();
+      bytes += await ask(load, agent);
+      latenciesMs.push(performance.now() - start);
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: load.connections }, connection));
+  } finally {
+    agent.destroy();
+  }
+  return {
+    answers: latenciesMs.length,
+    bytes,
+    seconds: (performance.now() - begun) / 1000,
+    latenciesMs: latenciesMs.sort((one, other) => one - other),
+  };
+}
+
+/** The value below which a share of ascending values lies. */
+export function percentile(ascending: readonly number[], share: number): number {
+  return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))] ?? Number.NaN;
+}
+
+function ask({ url, body, headers, status = 200 }: Load, agent: Agent): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      url,
+      { agent, headers, method: body === undefined ? 'GET' : 'POST' },
+      (answer) => {
+        if (answer.statusCode !== status) {
+          readText(answer).then(
+            (text) => reject(new Error(`${url} answered ${answer.statusCode}: ${text}`)),
+            reject,
+          );
+          return;
+        }
+        let bytes = 0;
+        answer.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+        answer.on('end', () => resolve(bytes));
+        answer.on('error', reject);
+      },
+    );
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+async function readText(answer: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of answer) text += chunk;
+  return text.slice(0, 500);
+}

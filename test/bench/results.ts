@@ -1,0 +1,48 @@
+/** Results on disk, out of version control: what the README's tables are made of. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cpus, platform, release } from 'node:os';
+import type { Samples } from './bench.js';
+import { CAN_PIN } from './cores.js';
+import { ROOT } from './processes.js';
+
+/** A run. */
+export interface Report {
+  /** Whether it was the short form. */
+  readonly quick: boolean;
+  /** What was sampled, by suite, one entry for each round. */
+  readonly suites: Readonly<Record<string, readonly Samples[]>>;
+}
+
+/** A run, and where and when it was. */
+export interface SavedReport extends Report {
+  /** Day of the run, as `2026-01-31`. */
+  readonly day: string;
+  /** The machine in words. */
+  readonly machine: string;
+  /** Whether servers had a core of their own. */
+  readonly pinned: boolean;
+}
+
+const FOLDER = `${ROOT}.cache`;
+
+function fileOf(quick: boolean): string {
+  return `${FOLDER}/bench${quick ? '-quick' : ''}.json`;
+}
+
+/** Writes a run and returns where. The short form has a file of its own. */
+export async function saveReport(report: Report): Promise<string> {
+  const saved: SavedReport = {
+    day: new Date().toISOString().slice(0, 10),
+    machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${platform()} ${release()}, Node ${process.version}`,
+    pinned: CAN_PIN,
+    ...report,
+  };
+  await mkdir(FOLDER, { recursive: true });
+  await writeFile(fileOf(report.quick), `${JSON.stringify(saved, undefined, 2)}\n`);
+  return fileOf(report.quick);
+}
+
+/** Reads the last full run. Throws when there was none. */
+export async function readReport(): Promise<SavedReport> {
+  return JSON.parse(await readFile(fileOf(false), 'utf8'));
+}
