@@ -1,45 +1,56 @@
 /** From OpenAI's answer to pictures. Nothing in it is believed: servers that speak this protocol are many. */
-import { decodeBase64 } from '../core/base64.js';
 import type { EncodedImage } from '../core/image.js';
 import type { ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
+import { createPictureJson } from './picture-json.js';
 
 /** What was asked, as far as reading the answer depends on it. */
 export interface Expected {
   /** Pictures asked for; those beyond are dropped unread. */
   readonly n: number;
-  /** The media type of pictures of which the answer does not tell. */
+  /** The media type that was asked for. What the answer says of it may come after its pictures. */
   readonly type: string;
 }
 
 /**
- * Reads an answer and yields its pictures one by one; returns the tokens it reports. Pictures that are missing do
- * not arrive. One that is unreadable fails the call with `shape`, but only after the good ones were yielded: they
- * were paid for.
+ * Reads an answer as it arrives and yields its pictures one by one; returns the tokens it reports. Pictures that are
+ * missing do not arrive. One that is unreadable fails the call with `shape`, but only after the good ones were yielded:
+ * they were paid for.
  */
 export async function* readImages(
   response: Response,
-  expected: Expected,
+  { n, type }: Expected,
 ): AsyncGenerator<ImageEvent, TokenUsage | undefined, undefined> {
-  // Not `text()`, which swallows a byte order mark.
-  const answer = parseObject(Buffer.from(await response.arrayBuffer()).toString('utf8'));
-  const items: unknown[] | undefined = Array.isArray(answer?.data) ? answer.data : undefined;
-  if (answer === undefined || items === undefined) throw shapeError('is not a list of pictures', response);
-  const type = typeOf(answer) ?? expected.type;
-  let unreadable = 0;
-  for (let index = 0; index < Math.min(items.length, expected.n); index += 1) {
-    const item = items[index];
-    // The base64 text is the larger half of a picture: let it go before the next one.
-    items[index] = undefined;
-    const picture = isObject(item) ? readPicture(item, type) : undefined;
-    if (picture === undefined) {
-      unreadable += 1;
-      continue;
+  let index = -1;
+  let isUnreadable = false;
+  const answer = createPictureJson({ picture: 'b64_json', list: 'data' });
+  for await (const chunk of bodyOf(response)) {
+    for (const item of parsed(() => answer.write(chunk), response)) {
+      index += 1;
+      if (index >= n) continue;
+      const picture = isObject(item) ? readPicture(item, type) : undefined;
+      if (picture === undefined) isUnreadable = true;
+      else yield { type: 'image', index, ...picture };
     }
-    yield { type: 'image', index, ...picture };
   }
-  if (unreadable > 0) throw shapeError('holds a picture that cannot be read', response);
-  return readUsage(answer.usage);
+  const rest = parsed(() => answer.end(), response);
+  if (!isObject(rest) || !Array.isArray(rest.data)) throw shapeError('is not a list of pictures', response);
+  if (isUnreadable) throw shapeError('holds a picture that cannot be read', response);
+  return readUsage(rest.usage);
+}
+
+/** The body of an answer; nothing where there is none. */
+export function bodyOf({ body }: Response): AsyncIterable<Uint8Array> {
+  return body ?? new ReadableStream({ start: (controller) => controller.close() });
+}
+
+/** What a step of parsing answers. A `SyntaxError` tells of the answer's text: it becomes our own words. */
+function parsed<T>(step: () => T, response: Response): T {
+  try {
+    return step();
+  } catch {
+    throw shapeError('is not a list of pictures', response);
+  }
 }
 
 /** Any JSON object. */
@@ -48,16 +59,6 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /** True for an object that is no list. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Parses a JSON object; `undefined` for anything else. */
-export function parseObject(text: string): JsonObject | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The failure of an answer that is not what OpenAI documents. */
@@ -74,7 +75,7 @@ const TYPES: ReadonlyMap<unknown, string> = new Map([
   ['webp', 'image/webp'],
 ]);
 
-/** The media type an answer claims for its pictures. */
+/** The media type an event claims for its picture. */
 export function typeOf({ output_format: format }: JsonObject): string | undefined {
   return TYPES.get(format);
 }
@@ -84,9 +85,8 @@ export function readPicture(
   item: JsonObject,
   type: string,
 ): { readonly image: EncodedImage; readonly revisedPrompt: string | undefined } | undefined {
-  const { b64_json: text, revised_prompt: revised } = item;
-  const bytes = typeof text === 'string' ? decodeBase64(text) : undefined;
-  if (bytes === undefined) return undefined;
+  const { b64_json: bytes, revised_prompt: revised } = item;
+  if (!Buffer.isBuffer(bytes)) return undefined;
   return { image: { bytes, type }, revisedPrompt: typeof revised === 'string' ? revised : undefined };
 }
 

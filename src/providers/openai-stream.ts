@@ -4,16 +4,16 @@
  */
 import type { ImageEvent, PreviewEvent, TokenUsage } from '../core/provider.js';
 import {
+  bodyOf,
   isObject,
   type JsonObject,
-  parseObject,
   readPicture,
   readUsage,
   shapeError,
   typeOf,
 } from './openai-answer.js';
 import { toStreamError } from './openai-errors.js';
-import { readEvents, type ServerSentEvent } from './server-sent-events.js';
+import { END_OF_STREAM, readEvents, type ServerSentEvent } from './server-sent-events.js';
 
 /** What was asked, as far as reading the stream depends on it. */
 export interface ExpectedStream {
@@ -38,8 +38,8 @@ export async function* readStream(
   expected: ExpectedStream,
 ): AsyncGenerator<PreviewEvent | ImageEvent, TokenUsage | undefined, undefined> {
   let step = 0;
-  for await (const event of readEvents(bodyOf(response))) {
-    if (event.data.startsWith('[DONE]')) break;
+  for await (const event of readEvents(bodyOf(response), { picture: 'b64_json' })) {
+    if (event.data === END_OF_STREAM) break;
     const { kind, value } = readEvent(event, response);
     if (kind === 'error') throw toStreamError(value, { response, drawing: step > 0 });
     if (kind !== 'partial_image' && kind !== 'completed') continue;
@@ -56,14 +56,10 @@ export async function* readStream(
   throw shapeError('ended before its picture was complete', response);
 }
 
-function bodyOf({ body }: Response): AsyncIterable<Uint8Array> {
-  return body ?? new ReadableStream({ start: (controller) => controller.close() });
-}
-
 /** What an event is: the last word of its type, of which the first says who asked. */
 function readEvent(event: ServerSentEvent, response: Response): { kind: string; value: JsonObject } {
-  const value = parseObject(event.data);
-  if (value === undefined) throw shapeError('holds an event that cannot be read', response);
+  const { data: value } = event;
+  if (!isObject(value)) throw shapeError('holds an event that cannot be read', response);
   const { error } = value;
   if (error !== undefined && error !== null) return { kind: 'error', value: isObject(error) ? error : {} };
   const type = typeof value.type === 'string' ? value.type : event.name;

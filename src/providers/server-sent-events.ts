@@ -1,11 +1,15 @@
-/** Reading streams of server-sent events as they arrive, holding one event at a time. */
+/** Reading streams of server-sent events, whose data are JSON with pictures in it, as they arrive. */
+import { createPictureJson, type PictureJsonOptions } from './picture-json.js';
+
+/** What stands for the data of an event that only says that no more will come. */
+export const END_OF_STREAM: unique symbol = Symbol('end of stream');
 
 /** One event. */
 export interface ServerSentEvent {
   /** Its `event` field; empty where it has none. */
   readonly name: string;
-  /** Its `data` fields, joined by line ends; never empty. */
-  readonly data: string;
+  /** Its `data`, as `createPictureJson` reads them; `undefined` where they are no JSON. */
+  readonly data: unknown;
 }
 
 /**
@@ -15,47 +19,107 @@ export interface ServerSentEvent {
  */
 export async function* readEvents(
   body: AsyncIterable<Uint8Array>,
+  options: PictureJsonOptions,
 ): AsyncGenerator<ServerSentEvent, void, undefined> {
-  let name = '';
-  let data: string[] = [];
-  for await (const line of readLines(body)) {
-    if (line === '') {
-      if (data.some((text) => text !== '')) yield { name, data: data.join('\n') };
-      name = '';
-      data = [];
-    }
-    const { field, value } = splitField(line);
-    if (field === 'event') name = value;
-    if (field === 'data') data.push(value);
-  }
-  if (data.some((text) => text !== '')) yield { name, data: data.join('\n') };
-}
-
-function splitField(line: string): { readonly field: string; readonly value: string } {
-  const colon = line.indexOf(':');
-  if (colon < 0) return { field: line, value: '' };
-  const start = line[colon + 1] === ' ' ? colon + 2 : colon + 1;
-  return { field: line.slice(0, colon), value: line.slice(start) };
-}
-
-const LINE_FEED = 0x0a;
-
-/** Lines as text, without their ends. Pieces are joined once a line is whole: a picture is a line of megabytes. */
-async function* readLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  let pieces: Uint8Array[] = [];
+  const events = createEventReader(options);
   for await (const chunk of body) {
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-      yield lineOf([...pieces, chunk.subarray(start, end)]);
-      pieces = [];
+      events.take(chunk.subarray(start, end));
+      const event = events.endLine();
+      if (event !== undefined) yield event;
       start = end + 1;
     }
-    pieces.push(chunk.subarray(start));
+    events.take(chunk.subarray(start));
   }
-  yield lineOf(pieces);
+  const last = events.endLine() ?? events.endEvent();
+  if (last !== undefined) yield last;
 }
 
-function lineOf(pieces: readonly Uint8Array[]): string {
-  const line = Buffer.concat(pieces).toString('utf8');
-  return line.endsWith('\r') ? line.slice(0, -1) : line;
+const LINE_FEED = 0x0a;
+const COLON = 0x3a;
+// Longer names, of fields and events, are none anybody looks for.
+const MAX_WORD = 128;
+
+interface EventReader {
+  /** Takes a part of a line. */
+  take(bytes: Uint8Array): void;
+  /** Ends the line, and with a blank one the event. */
+  endLine(): ServerSentEvent | undefined;
+  /** Ends the event, if there is one. */
+  endEvent(): ServerSentEvent | undefined;
+}
+
+function createEventReader(options: PictureJsonOptions): EventReader {
+  let data = createEventData(options);
+  let name = '';
+  /** The field of the line, once its colon came, and the text before it or after it. */
+  let field: string | undefined;
+  let word = '';
+
+  function endEvent(): ServerSentEvent | undefined {
+    const event = data.isEmpty() ? undefined : { name, data: data.end() };
+    data = createEventData(options);
+    name = '';
+    return event;
+  }
+
+  return {
+    endEvent,
+    take(bytes) {
+      const colon = field === undefined ? bytes.indexOf(COLON) : -1;
+      if (field === 'data') return data.write(bytes);
+      word = lengthened(word, colon < 0 ? bytes : bytes.subarray(0, colon));
+      if (colon < 0) return;
+      field = word;
+      word = '';
+      this.take(bytes.subarray(colon + 1));
+    },
+    endLine() {
+      const isBlank = field === undefined && word.trim() === '';
+      if (field === 'event') name = word.trim();
+      if (field === 'data') data.write(Buffer.from('\n'));
+      field = undefined;
+      word = '';
+      return isBlank ? endEvent() : undefined;
+    },
+  };
+}
+
+interface EventData {
+  /** Takes a part. Line ends between lines of data are white space to JSON. */
+  write(bytes: Uint8Array): void;
+  /** Whether all of it is white space. */
+  isEmpty(): boolean;
+  /** What an event has for `data`. */
+  end(): unknown;
+}
+
+function createEventData(options: PictureJsonOptions): EventData {
+  const json = createPictureJson(options);
+  let beginning = '';
+  let isJson = true;
+
+  function parse(step: () => unknown): unknown {
+    try {
+      return isJson ? step() : undefined;
+    } catch {
+      isJson = false;
+      return undefined;
+    }
+  }
+
+  return {
+    write(bytes) {
+      beginning = lengthened(beginning, bytes).trimStart();
+      parse(() => json.write(bytes));
+    },
+    isEmpty: () => beginning === '',
+    end: () => (beginning.startsWith('[DONE]') ? END_OF_STREAM : parse(json.end)),
+  };
+}
+
+function lengthened(word: string, bytes: Uint8Array): string {
+  if (word.length >= MAX_WORD) return word;
+  return word + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1', 0, MAX_WORD);
 }

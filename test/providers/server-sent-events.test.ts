@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readEvents, type ServerSentEvent } from '../../src/providers/server-sent-events.js';
+import { END_OF_STREAM, readEvents, type ServerSentEvent } from '../../src/providers/server-sent-events.js';
 import { runs } from '../support/runs.js';
 
 /** Bytes cut at these places, as a body that arrives in as many chunks. */
@@ -18,35 +18,48 @@ function cut(bytes: Uint8Array, places: readonly number[]): AsyncIterable<Uint8A
 
 async function eventsOf(text: string, places: readonly number[] = []): Promise<ServerSentEvent[]> {
   const events: ServerSentEvent[] = [];
-  for await (const event of readEvents(cut(Buffer.from(text), places))) events.push(event);
+  for await (const event of readEvents(cut(Buffer.from(text), places), LOOK_FOR)) events.push(event);
   return events;
 }
 
+const LOOK_FOR = { picture: 'b64_json' };
+
 const bodies: readonly (readonly [what: string, body: string, expected: readonly ServerSentEvent[]])[] = [
   ['nothing', '', []],
-  ['an event', 'event: a\ndata: 1\n\n', [{ name: 'a', data: '1' }]],
-  ['an event without a name', 'data: 1\n\n', [{ name: '', data: '1' }]],
+  ['an event', 'event: a\ndata: 1\n\n', [{ name: 'a', data: 1 }]],
+  ['an event without a name', 'data: 1\n\n', [{ name: '', data: 1 }]],
   [
     'two events',
     'event: a\ndata: 1\n\ndata: 2\n\n',
     [
-      { name: 'a', data: '1' },
-      { name: '', data: '2' },
+      { name: 'a', data: 1 },
+      { name: '', data: 2 },
     ],
   ],
-  ['an event in CRLF', 'event: a\r\ndata: 1\r\n\r\n', [{ name: 'a', data: '1' }]],
-  ['data of several lines', 'data: 1\ndata:\ndata: 2\n\n', [{ name: '', data: '1\n\n2' }]],
-  ['data without a space', 'data:1\n\n', [{ name: '', data: '1' }]],
-  ['data that begins with spaces', 'data:  1\n\n', [{ name: '', data: ' 1' }]],
-  ['data with a colon', 'data: a: b\n\n', [{ name: '', data: 'a: b' }]],
-  ['comments and heartbeats', ': hello\n\n:\n\ndata: 1\n: there\n\n', [{ name: '', data: '1' }]],
-  ['other fields', 'id: 7\nretry: 5\nwhat\ndata: 1\n\n', [{ name: '', data: '1' }]],
-  ['a name without data', 'event: a\n\ndata: 1\n\n', [{ name: '', data: '1' }]],
+  ['an event in CRLF', 'event: a\r\ndata: 1\r\n\r\n', [{ name: 'a', data: 1 }]],
+  ['an event with two names', 'event: a\nevent: b\ndata: 1\n\n', [{ name: 'b', data: 1 }]],
+  ['data of several lines', 'data: [1,\ndata:\ndata: 2]\n\n', [{ name: '', data: [1, 2] }]],
+  ['numbers that lines part', 'data: 1\ndata: 2\n\n', [{ name: '', data: undefined }]],
+  ['data without a space', 'data:1\n\n', [{ name: '', data: 1 }]],
+  ['data with a colon', 'data: {"a": "b: c"}\n\n', [{ name: '', data: { a: 'b: c' } }]],
+  ['a picture', 'data: {"b64_json":"QUJD"}\n\n', [{ name: '', data: { b64_json: Buffer.from('ABC') } }]],
+  [
+    'data that are no JSON',
+    'data: {x\n\ndata: 1\n\n',
+    [
+      { name: '', data: undefined },
+      { name: '', data: 1 },
+    ],
+  ],
+  ['the end', 'data: [DONE]\n\n', [{ name: '', data: END_OF_STREAM }]],
+  ['comments and heartbeats', ': hello\n\n:\n\ndata: 1\n: there\n\n', [{ name: '', data: 1 }]],
+  ['other fields', 'id: 7\nretry: 5\nwhat\ndata: 1\n\n', [{ name: '', data: 1 }]],
+  ['a name without data', 'event: a\n\ndata: 1\n\n', [{ name: '', data: 1 }]],
   ['empty data', 'event: a\ndata:\n\n', []],
-  ['blank lines', '\n\n\ndata: 1\n\n\n\n', [{ name: '', data: '1' }]],
-  ['no blank line at the end', 'data: 1\n', [{ name: '', data: '1' }]],
-  ['no line end at the end', 'data: 1', [{ name: '', data: '1' }]],
-  ['every kind of character', 'data: Zwölf 🦊 日本\n\n', [{ name: '', data: 'Zwölf 🦊 日本' }]],
+  ['blank lines', '\n\n\ndata: 1\n\n\n\n', [{ name: '', data: 1 }]],
+  ['no blank line at the end', 'data: 1\n', [{ name: '', data: 1 }]],
+  ['no line end at the end', 'data: 1', [{ name: '', data: 1 }]],
+  ['every kind of character', 'data: "Zwölf 🦊 日本"\n\n', [{ name: '', data: 'Zwölf 🦊 日本' }]],
 ];
 for (const [what, body, expected] of bodies) {
   test(`a body of ${what} is read as it is`, async () => {
@@ -74,18 +87,18 @@ test('whoever stops reading cancels the body', async () => {
       cancelled = true;
     },
   });
-  for await (const _ of readEvents(endless)) break;
+  for await (const _ of readEvents(endless, LOOK_FOR)) break;
   assert.equal(cancelled, true);
 });
 
 test('an event arrives before the next one was sent', async () => {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
-  const events = readEvents(readable);
+  const events = readEvents(readable, LOOK_FOR);
   for (const data of ['1', '2']) {
     const next = events.next();
     await writer.write(Buffer.from(`data: ${data}\n\n`));
-    assert.deepEqual(await next, { done: false, value: { name: '', data } });
+    assert.deepEqual(await next, { done: false, value: { name: '', data: Number(data) } });
   }
   const last = events.next();
   await writer.close();

@@ -1,0 +1,121 @@
+/**
+ * JSON with pictures in it, read as it arrives: their base64 is decoded on the way, so that no body, and no picture in
+ * it, is ever held as text. The rest of the JSON is small and goes to `JSON.parse`, which judges whether it is any.
+ */
+import { randomUUID } from 'node:crypto';
+import { type Base64Sink, createBase64Sink } from './base64-sink.js';
+import { createJsonPosition, JSON_BYTES } from './json-position.js';
+
+/** What to look for. */
+export interface PictureJsonOptions {
+  /** The property whose text, or whose list of texts, is pictures: `b64_json`. */
+  readonly picture: string;
+  /** The property of the outermost object whose list is handed over element by element: `data`. */
+  readonly list?: string | undefined;
+}
+
+/** Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON. */
+export interface PictureJson {
+  /** Takes bytes, cut anywhere. Answers the elements of the list that became whole with them. */
+  write(bytes: Uint8Array): readonly unknown[];
+  /** The value; a list whose elements were handed over is empty in it. */
+  end(): unknown;
+}
+
+const { quote, comma, openList, closeList } = JSON_BYTES;
+
+// Stands for pictures in the JSON that is left; nobody upstream can guess it.
+const MARK = `${randomUUID()}:`;
+
+/**
+ * Makes a reader of one text. In the values it answers, a picture is a `Buffer`, or `null` where its base64 cannot be
+ * read; all else is as `JSON.parse` has it.
+ */
+export function createPictureJson({ picture, list }: PictureJsonOptions): PictureJson {
+  const position = createJsonPosition();
+  const pictures: (Buffer | null)[] = [];
+  const whole: Uint8Array[] = [];
+  /** The element being read, while inside the list. */
+  let element: Uint8Array[] | undefined;
+  let isFirst = true;
+  let isInText = false;
+  let sink: Base64Sink | undefined;
+
+  function keep(bytes: Uint8Array): void {
+    // A copy, because a view would keep the whole chunk.
+    if (bytes.length > 0) (element ?? whole).push(Uint8Array.from(bytes));
+  }
+
+  /** Begins or ends a text at its quote. Answers up to where the chunk is dealt with. */
+  function takeQuote(chunk: Buffer, start: number, at: number): number {
+    isInText = !isInText;
+    if (isInText && position.property() === picture) {
+      keep(chunk.subarray(start, at + 1));
+      sink = createBase64Sink();
+      return at + 1;
+    }
+    if (isInText || sink === undefined) return start;
+    pictures.push(sink.end() ?? null);
+    sink = undefined;
+    keep(Buffer.from(`${MARK}${pictures.length - 1}`));
+    return at;
+  }
+
+  /** True for the brackets of the list and the commas between its elements. */
+  function isOfList(byte: number | undefined): boolean {
+    if (element !== undefined) return position.depth() === 2 && (byte === comma || byte === closeList);
+    return byte === openList && position.depth() === 1 && position.property() === list;
+  }
+
+  /** Begins or ends elements. Answers up to where the chunk is dealt with, and the element that ended. */
+  function takeListByte(chunk: Buffer, start: number, at: number): { start: number; ended: unknown[] } {
+    const isOpening = element === undefined;
+    const isClosing = chunk[at] === closeList;
+    keep(chunk.subarray(start, isOpening ? at + 1 : at));
+    // Before an element is believed: what is around it may be no JSON from its first byte on.
+    if (isOpening) JSON.parse(`${Buffer.concat(whole).toString('utf8')}]}`);
+    const text = Buffer.concat(element ?? []).toString('utf8');
+    const hasElement = !isOpening && !(isClosing && isFirst && text.trim() === '');
+    isFirst = isOpening;
+    element = isClosing ? undefined : [];
+    return { start: isClosing ? at : at + 1, ended: hasElement ? [parse(text, pictures)] : [] };
+  }
+
+  return {
+    write(bytes) {
+      const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const elements: unknown[] = [];
+      let start = 0;
+      for (let at = 0; at < chunk.length; at += 1) {
+        if (isInText) {
+          const end = position.stepText(chunk, at);
+          if (sink !== undefined) sink.write(chunk.toString('latin1', at, end));
+          if (sink !== undefined) start = end;
+          at = end;
+        }
+        const byte = chunk[at];
+        if (byte === quote) start = takeQuote(chunk, start, at);
+        if (isOfList(byte)) {
+          const taken = takeListByte(chunk, start, at);
+          start = taken.start;
+          elements.push(...taken.ended);
+        }
+        position.step(byte);
+      }
+      keep(chunk.subarray(start));
+      return elements;
+    },
+    end: () => parse(Buffer.concat(whole).toString('utf8'), pictures),
+  };
+}
+
+/** Parses what is left of the JSON and puts the pictures where they were; they are let go here. */
+function parse(text: string, pictures: (Buffer | null)[]): unknown {
+  return JSON.parse(text, (_name, value: unknown) => {
+    if (typeof value !== 'string' || !value.startsWith(MARK)) return value;
+    const place = Number(value.slice(MARK.length));
+    const picture = pictures[place];
+    pictures[place] = null;
+    return picture;
+  });
+}
