@@ -1,6 +1,7 @@
 /** The conformance checks of a media storage. */
 import type { Check } from './check.js';
 import { getChecks } from './storage/get-checks.js';
+import { listChecks } from './storage/list-checks.js';
 import { putChecks } from './storage/put-checks.js';
 import { removalChecks } from './storage/removal-checks.js';
 import { type CreateStorage, toCheck } from './storage/subject.js';
@@ -15,4 +16,5 @@ export const storageChecks: readonly Check<CreateStorage>[] = [
   ...putChecks,
   ...getChecks,
   ...removalChecks,
+  ...listChecks,
 ].map(toCheck);

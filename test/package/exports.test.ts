@@ -19,8 +19,8 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
       OpenApiDocument Operation PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
-      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
-      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible`,
+      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageDamaged StorageFailed StoredInfo StoredObject
+      Successor SweepControls SweepOptions SweepReport SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible VerifyResult`,
   },
   './providers/imagen': {
     values: `imagen`,
