@@ -2,43 +2,12 @@
  * From Google's errors to the failures the router knows. gRPC has numbered codes; REST has HTTP and, in its body,
  * the same codes by name. Texts are looked at only where nothing else tells, and never passed on: they quote prompts.
  */
-import { type Billed, isProviderError, ProviderError, type ProviderErrorKind } from '../errors.js';
+import { isProviderError, ProviderError } from '../errors.js';
 import { refusalIn } from './imagen-safety.js';
 import { networkFailure } from './upstream.js';
+import { ACCOUNT, FILTERED, LIMITED, REJECTED, UNAVAILABLE, type Verdict, waitSeconds } from './verdicts.js';
 
-/** What one code means. */
-interface Verdict {
-  readonly kind: ProviderErrorKind;
-  readonly billed: Billed;
-  readonly message: string;
-}
-
-const UNAVAILABLE: Verdict = {
-  kind: 'unavailable',
-  billed: 'unknown',
-  message: 'The provider failed to answer.',
-};
-const REJECTED: Verdict = {
-  kind: 'rejected',
-  billed: 'no',
-  message: 'The provider refused the request as invalid.',
-};
-const ACCOUNT: Verdict = {
-  kind: 'account',
-  billed: 'no',
-  message: 'The provider does not serve this deployment at the moment.',
-};
-const LIMITED: Verdict = {
-  kind: 'rate_limited',
-  billed: 'no',
-  message: 'The provider limits how often it is asked.',
-};
 const TIMEOUT: Verdict = { kind: 'timeout', billed: 'unknown', message: 'The provider took too long.' };
-const FILTERED: Verdict = {
-  kind: 'content_filtered',
-  billed: 'no',
-  message: 'The provider refused the request for safety reasons.',
-};
 const UNREACHED: Verdict = {
   kind: 'unavailable',
   billed: 'no',
@@ -110,7 +79,7 @@ export function toProviderError(thrown: unknown): ProviderError {
   const filtered = verdict === REJECTED && isRefusal(`${text} ${message}`);
   return failure(filtered ? FILTERED : verdict, {
     cause: { code },
-    retryAfter: clampSeconds(delayIn(statusDetails)),
+    retryAfter: waitSeconds(delayIn(statusDetails)),
   });
 }
 
@@ -130,7 +99,7 @@ export function failedAnswer({ status, headers }: Response, body: string): Provi
   return failure(filtered ? FILTERED : verdict, {
     status,
     cause: { status },
-    retryAfter: clampSeconds(delayIn(error.details) ?? header),
+    retryAfter: waitSeconds(delayIn(error.details) ?? header),
   });
 }
 
@@ -189,10 +158,4 @@ function delayIn(details: unknown): number | undefined {
     if (seconds !== undefined) return Number(seconds) + Number(nanos ?? 0) / 1e9;
   }
   return undefined;
-}
-
-/** 1 to 3600, because a silly value overflows timers. */
-function clampSeconds(seconds: number | undefined): number | undefined {
-  if (seconds === undefined || Number.isNaN(seconds)) return undefined;
-  return Math.min(3600, Math.max(1, Math.ceil(seconds)));
 }

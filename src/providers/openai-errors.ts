@@ -2,15 +2,20 @@
  * From what OpenAI answers, or its SDK throws, to the failures the router knows. Tables, because the same event
  * comes in many forms: the code decides where it is known, then the type, then the status.
  */
-import { type Billed, isProviderError, ProviderError, type ProviderErrorKind } from '../errors.js';
+import { isProviderError, ProviderError } from '../errors.js';
 import { networkFailure } from './upstream.js';
-
-/** What one kind of answer means. */
-interface Verdict {
-  readonly kind: ProviderErrorKind;
-  readonly billed: Billed;
-  readonly message: string;
-}
+import {
+  ACCOUNT,
+  FILTERED,
+  LIMITED,
+  ODD,
+  REJECTED,
+  UNAVAILABLE,
+  type Verdict,
+  vendorId,
+  waitSeconds,
+  word,
+} from './verdicts.js';
 
 /** What of an error of the SDK is looked at. Its classes differ between copies and majors; these fields do not. */
 interface VendorError {
@@ -22,42 +27,13 @@ interface VendorError {
   readonly error?: unknown;
 }
 
-const REJECTED: Verdict = {
-  kind: 'rejected',
-  billed: 'no',
-  message: 'The provider refused the request as invalid.',
-};
-const FILTERED = 'The provider refused the request for safety reasons.';
-/** DALL·E charged for pictures, and a refusal is none. */
-const FILTERED_FREE: Verdict = { kind: 'content_filtered', billed: 'no', message: FILTERED };
 /** The refused picture may have been drawn, and its tokens counted. */
-const FILTERED_LATE: Verdict = { kind: 'content_filtered', billed: 'unknown', message: FILTERED };
-const ACCOUNT: Verdict = {
-  kind: 'account',
-  billed: 'no',
-  message: 'The provider does not serve this deployment at the moment.',
-};
-const LIMITED: Verdict = {
-  kind: 'rate_limited',
-  billed: 'no',
-  message: 'The provider limits how often it is asked.',
-};
-const UNAVAILABLE: Verdict = {
-  kind: 'unavailable',
-  billed: 'unknown',
-  message: 'The provider failed to answer.',
-};
-const ODD: Verdict = {
-  kind: 'shape',
-  billed: 'unknown',
-  message: "The provider's answer has an unexpected status.",
-};
-
+const FILTERED_LATE: Verdict = { ...FILTERED, billed: 'unknown' };
 /** By `error.code`, else `error.type`. */
 const BY_WORD: ReadonlyMap<unknown, Verdict> = new Map([
   ['moderation_blocked', FILTERED_LATE],
   ['image_generation_user_error', FILTERED_LATE],
-  ['content_policy_violation', FILTERED_FREE],
+  ['content_policy_violation', FILTERED],
   ['content_filter', FILTERED_LATE],
   // A 400, with the type of an ordinary invalid request.
   ['billing_hard_limit_reached', ACCOUNT],
@@ -129,7 +105,7 @@ interface Circumstances {
 }
 
 function vendorFailure(error: VendorError, { status, verdict, drawing }: Circumstances): ProviderError {
-  const upstreamId = requestId(error.requestID);
+  const upstreamId = vendorId(error.requestID);
   const billed = isInputRefusal(error, verdict) ? 'no' : verdict.billed;
   return new ProviderError(verdict.kind, verdict.message, {
     billed: drawing ? 'unknown' : billed,
@@ -150,23 +126,12 @@ function isInputRefusal({ error }: VendorError, { kind }: Verdict): boolean {
   return kind === 'content_filtered' && isObject(details) && details.moderation_stage === 'input';
 }
 
-/** A vendor's own id of a call, if that is what it is. */
-export function requestId(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value) ? value : undefined;
-}
-
-/** Codes and types are words; without digits and dashes no key passes for one. */
-function word(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[A-Za-z_]{1,64}$/.test(value) ? value : undefined;
-}
-
-/** Seconds to wait: 1 to 3600, because a silly value overflows timers. A number, or a date for `retry-after`. */
+/** How long to wait: a number, or a date for `retry-after`. */
 function retryAfterSeconds(headers: unknown): number | undefined {
   if (!(headers instanceof Headers)) return undefined;
   const milliseconds = headers.get('retry-after-ms');
   const other = headers.get('retry-after');
-  const seconds = milliseconds ? Number(milliseconds) / 1000 : secondsUntil(other);
-  return Number.isNaN(seconds) ? undefined : Math.min(3600, Math.max(1, Math.ceil(seconds)));
+  return waitSeconds(milliseconds ? Number(milliseconds) / 1000 : secondsUntil(other));
 }
 
 function secondsUntil(value: string | null): number {

@@ -8,11 +8,12 @@ import { unlessAborted } from '../core/wait.js';
 import { ConfigError, ProviderError } from '../errors.js';
 import { readImages } from './openai-answer.js';
 import { type ModelAddition, openaiCatalog } from './openai-catalog.js';
-import { requestId, toProviderError } from './openai-errors.js';
+import { toProviderError } from './openai-errors.js';
 import type { OpenAIModel } from './openai-model-row.js';
 import { type AzureOptions, checkOptions, isHeaderValue } from './openai-options.js';
 import { editForm, type InputFidelity, type Moderation, requestFields } from './openai-request.js';
 import { isEventStream, readStream } from './openai-stream.js';
+import { ACCOUNT, vendorId } from './verdicts.js';
 
 export type { AzureOptions, InputFidelity, ModelAddition, Moderation };
 
@@ -103,7 +104,7 @@ export function openai(options: OpenAIOptions = {}): Provider {
       const usage = isEventStream(response)
         ? yield* readStream(response, { previews, type })
         : yield* readImages(response, { n, type });
-      yield { type: 'end', usage, upstreamId: requestId(response.headers.get('x-request-id')) };
+      yield { type: 'end', usage, upstreamId: vendorId(response.headers.get('x-request-id')) };
     } catch (error) {
       // Abort errors come in three forms, by the SDK's version and by where it was; the reason is always one.
       call.signal.throwIfAborted();
@@ -215,9 +216,7 @@ async function ownHeaders(options: OpenAIOptions, signal: AbortSignal): Promise<
 async function entraToken(provide: () => Promise<string>, signal: AbortSignal): Promise<string> {
   const token = await unlessAborted(Promise.resolve().then(provide), signal).catch(() => undefined);
   if (isHeaderValue(token)) return token;
-  throw new ProviderError('account', 'The provider does not serve this deployment at the moment.', {
-    billed: 'no',
-  });
+  throw new ProviderError(ACCOUNT.kind, ACCOUNT.message, { billed: ACCOUNT.billed });
 }
 
 function isOpenAIHost(baseURL: string): boolean {

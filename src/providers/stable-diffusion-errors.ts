@@ -2,63 +2,29 @@
  * From what diffusion servers answer to the failures the router knows. Every server has its own shape of error, a bare
  * string included, so status and a few words decide; no text of theirs gets any further.
  */
-import {
-  type Billed,
-  type ErrorDetail,
-  isProviderError,
-  ProviderError,
-  type ProviderErrorKind,
-} from '../errors.js';
+import { type ErrorDetail, isProviderError, ProviderError } from '../errors.js';
 import { isObject, parseJson } from './stable-diffusion-json.js';
 import type { DiffusionAnswer } from './stable-diffusion-server.js';
 import { networkFailure } from './upstream.js';
+import {
+  ACCOUNT,
+  FILTERED,
+  LIMITED,
+  ODD,
+  REJECTED,
+  UNAVAILABLE,
+  type Verdict,
+  vendorId,
+  waitSeconds,
+  word,
+} from './verdicts.js';
 
-/** What one kind of answer means. */
-interface Verdict {
-  readonly kind: ProviderErrorKind;
-  /** Whether Stability charged; whoever draws for nothing did not. */
-  readonly billed: Billed;
-  readonly message: string;
-}
-
-const REJECTED: Verdict = {
-  kind: 'rejected',
-  billed: 'no',
-  message: 'The provider refused the request as invalid.',
-};
 const NO_SAMPLER: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider has no such sampler.' };
 const NO_EDITS: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider cannot edit pictures.' };
-const FILTERED: Verdict = {
-  kind: 'content_filtered',
-  billed: 'no',
-  message: 'The provider refused the request for safety reasons.',
-};
-const ACCOUNT: Verdict = {
-  kind: 'account',
-  billed: 'no',
-  message: 'The provider does not serve this deployment at the moment.',
-};
-const LIMITED: Verdict = {
-  kind: 'rate_limited',
-  billed: 'no',
-  message: 'The provider limits how often it is asked.',
-};
-const UNAVAILABLE: Verdict = {
-  kind: 'unavailable',
-  billed: 'unknown',
-  message: 'The provider failed to answer.',
-};
 const OUT_OF_MEMORY: Verdict = {
-  kind: 'unavailable',
-  billed: 'unknown',
+  ...UNAVAILABLE,
   message: 'The provider ran out of memory; a smaller size may fit.',
 };
-const ODD: Verdict = {
-  kind: 'shape',
-  billed: 'unknown',
-  message: "The provider's answer has an unexpected status.",
-};
-
 const BY_STATUS: ReadonlyMap<number, Verdict> = new Map([
   [401, ACCOUNT],
   [402, ACCOUNT],
@@ -95,9 +61,9 @@ export function refusalError(answer: DiffusionAnswer): ProviderError {
   return new ProviderError(verdict.kind, verdict.message, {
     billed: verdict.billed,
     status,
-    upstreamId: upstreamId(body.id),
+    upstreamId: vendorId(body.id),
     details: verdict === REJECTED ? faultyFields(body.detail) : undefined,
-    retryAfter: verdict === LIMITED ? retryAfterSeconds(headers.get('retry-after')) : undefined,
+    retryAfter: verdict === LIMITED ? retryAfter(headers.get('retry-after')) : undefined,
     cause: { status, name: word(body.name) ?? word(body.error) },
   });
 }
@@ -125,19 +91,8 @@ function faultyFields(detail: unknown): readonly ErrorDetail[] | undefined {
   return fields.map((field) => ({ field, message: 'was refused by the provider' }));
 }
 
-/** Names of errors are words; without digits and dashes no key passes for one. */
-function word(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[A-Za-z_]{1,64}$/.test(value) ? value : undefined;
-}
-
-function upstreamId(value: unknown): string | undefined {
-  return typeof value === 'string' && /^[\w.:-]{1,128}$/.test(value) ? value : undefined;
-}
-
-/** Seconds to wait: 1 to 3600, because a silly value overflows timers. */
-function retryAfterSeconds(value: string | null): number | undefined {
-  const seconds = value === null || value.trim() === '' ? Number.NaN : Number(value);
-  return Number.isNaN(seconds) ? undefined : Math.min(3600, Math.max(1, Math.ceil(seconds)));
+function retryAfter(value: string | null): number | undefined {
+  return value === null || value.trim() === '' ? undefined : waitSeconds(Number(value));
 }
 
 /** The failure of an answer that is not what it should be. */
@@ -152,13 +107,7 @@ export function shapeError(what: string): ProviderError {
 export function toProviderError(thrown: unknown, free: boolean): ProviderError {
   const error = isProviderError(thrown) ? thrown : networkFailure(thrown);
   if (!free || error.billed === 'no') return error;
-  const { kind, message, status, upstreamId: id, retryAfter, details, cause } = error;
-  return new ProviderError(kind, message, {
-    billed: 'no',
-    status,
-    upstreamId: id,
-    retryAfter,
-    details,
-    cause,
-  });
+  const { kind, message, status, upstreamId, retryAfter: wait, details, cause } = error;
+  const options = { billed: 'no', status, upstreamId, retryAfter: wait, details, cause } as const;
+  return new ProviderError(kind, message, options);
 }
