@@ -54,12 +54,7 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
         );
       }
       checkPriced(model, price);
-      if (!(Number.isSafeInteger(model.maxImages) && model.maxImages >= 1)) {
-        throw new ConfigError(
-          `${provider.name}: ${model.slug}.maxImages`,
-          `expected a whole number of at least 1, got ${model.maxImages}`,
-        );
-      }
+      checkPerCall(provider, model);
       const backends = entries.get(model.slug) ?? [];
       backends.push({
         ...{ provider, model, price, hostPriced: hostPrice !== undefined },
@@ -67,6 +62,18 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
       });
       entries.set(model.slug, backends);
     }
+  }
+}
+
+/** Requests are split by these: anything but a count would split them without end. */
+function checkPerCall(provider: Provider, model: Model): void {
+  for (const name of ['maxImages', 'maxImagesWithPreviews'] as const) {
+    const most = name === 'maxImages' ? model.maxImages : (model.maxImagesWithPreviews ?? model.maxImages);
+    if (Number.isSafeInteger(most) && most >= 1) continue;
+    throw new ConfigError(
+      `${provider.name}: ${model.slug}.${name}`,
+      `expected a whole number of at least 1, got ${most}`,
+    );
   }
 }
 

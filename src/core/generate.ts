@@ -23,6 +23,7 @@ import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { type RequestHead, type RequestOutcome, writeOutcome } from './outcome.js';
 import type { Plan } from './plan.js';
 import { ceiling, type PricedCall } from './prices.js';
+import type { Model } from './provider.js';
 import type { ImageRequest } from './request.js';
 import { canDraw, planRequest } from './rules.js';
 import { booked, endOf, sum } from './summary.js';
@@ -129,7 +130,7 @@ interface Share {
  */
 function splitCalls(n: number, { settings }: Plan, backends: readonly Backend[]): readonly Share[] {
   const shares: Share[] = [];
-  const perCall = Math.min(...backends.map(({ model }) => model.maxImages));
+  const perCall = Math.min(...backends.map(({ model }) => mostPerCall(model, settings.previews)));
   for (let offset = 0; offset < n; offset += perCall) {
     const { prompt, negativePrompt, size, quality, inputs, mask, previews } = settings;
     const priced: PricedCall = {
@@ -142,6 +143,12 @@ function splitCalls(n: number, { settings }: Plan, backends: readonly Backend[])
     shares.push({ offset, priced, microUsd: Math.max(...ceilings.map((amount) => amount ?? 0)) });
   }
   return shares;
+}
+
+/** The most pictures a model draws in one call, which may be fewer with previews. */
+function mostPerCall(model: Model, previews: number): number {
+  const { maxImages, maxImagesWithPreviews = maxImages } = model;
+  return previews > 0 ? Math.min(maxImages, maxImagesWithPreviews) : maxImages;
 }
 
 function firstCeiling([first]: readonly Backend[], priced: PricedCall): number {

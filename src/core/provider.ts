@@ -40,7 +40,7 @@ export interface GenerateCall {
   readonly model: Model;
   /** Well-formed Unicode without NUL, within the model's limit. To be sent byte for byte. */
   readonly prompt: string;
-  /** How many pictures: 1 to the model's `maxImages`. */
+  /** How many pictures: 1 to the model's `maxImages`, or to its `maxImagesWithPreviews` when `previews` > 0. */
   readonly n: number;
   /** Exact pixels the model declares, or `auto` to let the vendor choose. */
   readonly size: Size | 'auto';
@@ -161,6 +161,8 @@ export interface Model {
   readonly backgrounds: readonly string[];
   /** Pictures per upstream call, at least 1. */
   readonly maxImages: number;
+  /** Pictures per upstream call with previews, at least 1; `undefined` means `maxImages`. */
+  readonly maxImagesWithPreviews?: number | undefined;
   /** Code points, at least 1. */
   readonly maxPromptLength: number;
   /** Input pictures an edit may have; 0 without edits. */

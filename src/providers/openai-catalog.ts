@@ -14,12 +14,16 @@ export type ModelAddition = {
   readonly like: string;
   /** The vendor's id of the new one. */
   readonly id: string;
-} & { readonly [Field in Exclude<keyof Model, 'slug' | 'upstreamId'>]?: Model[Field] | undefined };
+} & {
+  readonly [Field in Exclude<keyof Model, 'slug' | 'upstreamId' | 'metadataKeys'>]?: Model[Field] | undefined;
+};
 
 /** What decides on the models. */
 export interface CatalogOptions {
   /** The host's additions. */
   readonly additions: readonly ModelAddition[];
+  /** The `metadata` keys that steer. */
+  readonly allowed: readonly string[];
   /** Whether requests go to OpenAI itself. Its retirements mean nothing to other servers. */
   readonly atOpenAI: boolean;
   /** Whether successors draw for retired models. */
@@ -38,6 +42,10 @@ export function openaiCatalog(options: CatalogOptions): ReadonlyMap<string, Open
   for (const [index, addition] of options.additions.entries()) {
     const row = added(addition, `openai.models[${index}]`);
     rows.set(row.model.slug, row);
+  }
+  for (const [slug, { model, takes }] of rows) {
+    const metadataKeys = model.metadataKeys.filter((key) => options.allowed.includes(key));
+    rows.set(slug, { model: { ...model, metadataKeys }, takes });
   }
   return options.only === undefined ? rows : pick(rows, options.only);
 }

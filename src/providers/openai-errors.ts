@@ -2,6 +2,7 @@
  * From what OpenAI answers, or its SDK throws, to the failures the router knows. Tables, because the same event
  * comes in many forms: the code decides where it is known, then the type, then the status.
  */
+import type { Model } from '../core/provider.js';
 import { isProviderError, ProviderError } from '../errors.js';
 import { networkFailure } from './upstream.js';
 import {
@@ -27,13 +28,14 @@ interface VendorError {
   readonly error?: unknown;
 }
 
-/** The refused picture may have been drawn, and its tokens counted. */
+/** The refused picture may have been drawn, and its tokens counted; which word is used does not tell. */
 const FILTERED_LATE: Verdict = { ...FILTERED, billed: 'unknown' };
+
 /** By `error.code`, else `error.type`. */
 const BY_WORD: ReadonlyMap<unknown, Verdict> = new Map([
   ['moderation_blocked', FILTERED_LATE],
   ['image_generation_user_error', FILTERED_LATE],
-  ['content_policy_violation', FILTERED],
+  ['content_policy_violation', FILTERED_LATE],
   ['content_filter', FILTERED_LATE],
   // A 400, with the type of an ordinary invalid request.
   ['billing_hard_limit_reached', ACCOUNT],
@@ -68,14 +70,21 @@ function verdictOf({ code, type }: VendorError, status: number): Verdict {
  * Turns anything thrown on the way to OpenAI into a `ProviderError`. Of the original only status, code, type and
  * request id survive, and those only where they look like what they are: its texts quote prompts and keys.
  */
-export function toProviderError(thrown: unknown): ProviderError {
+export function toProviderError(thrown: unknown, model: Model): ProviderError {
   if (isProviderError(thrown)) return thrown;
   if (!isObject(thrown)) return networkFailure(thrown);
   // The SDK wraps what its `fetch` throws.
   if (isProviderError(thrown.cause)) return thrown.cause;
   const { status } = thrown;
   if (typeof status !== 'number') return networkFailure(thrown);
-  return vendorFailure(thrown, { status, verdict: verdictOf(thrown, status), drawing: false });
+  const verdict = verdictOf(thrown, status);
+  // Where pictures are what is charged for, a refusal is none, whenever it came.
+  const free = verdict.kind === 'content_filtered' && !isPricedByToken(model);
+  return vendorFailure(thrown, { status, verdict: free ? FILTERED : verdict, drawing: false });
+}
+
+function isPricedByToken({ price }: Model): boolean {
+  return typeof price === 'object' && 'tokens' in price;
 }
 
 /** Where in a stream an error came. */

@@ -40,6 +40,8 @@ const GPT_IMAGE = {
   styles: [],
   backgrounds: ['auto', 'opaque', 'transparent'],
   maxImages: 10,
+  // OpenAI refuses to stream more.
+  maxImagesWithPreviews: 1,
   maxPromptLength: 32_000,
   maxInputs: 16,
   maxPreviews: 3,

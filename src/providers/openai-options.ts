@@ -1,5 +1,6 @@
 /** Checks of the options of `openai()`: what each value must be, and which go together. */
 import { ConfigError } from '../errors.js';
+import { STEERING } from './openai-request.js';
 
 /** Azure's own way to a model: it serves deployments, which its customers name. */
 export interface AzureOptions {
@@ -25,6 +26,14 @@ type Rules = Readonly<Record<string, OptionRule>>;
 
 function oneOf(...values: readonly string[]): OptionRule {
   return { legal: (value) => values.some((legal) => legal === value), must: `be "${values.join('" or "')}"` };
+}
+
+function someOf(values: readonly string[]): OptionRule {
+  return {
+    legal: (chosen) =>
+      Array.isArray(chosen) && chosen.length > 0 && chosen.every((each) => values.includes(each)),
+    must: `list what clients may choose of "${values.join('", "')}"`,
+  };
 }
 
 /** True for a value that can go into a header: an error about an illegal one would quote it, key and all. */
@@ -74,7 +83,12 @@ const RULES: Rules = {
   retired: oneOf('successor', 'refuse'),
   moderation: oneOf('auto', 'low'),
   inputFidelity: oneOf('low', 'high'),
+  allow: OBJECT,
 };
+
+const ALLOW_RULES: Rules = Object.fromEntries(
+  Object.entries(STEERING).map(([key, values]) => [key, someOf(values)]),
+);
 
 const AZURE_RULES: Rules = {
   endpoint: PLAIN_URL,
@@ -92,6 +106,7 @@ const AZURE_RULES: Rules = {
 /** Options of which some exclude others, as what was given for them. */
 interface Given {
   readonly azure?: unknown;
+  readonly allow?: object | undefined;
   readonly [name: string]: unknown;
 }
 
@@ -107,6 +122,7 @@ export function checkOptions(options: object): void {
       }
     }
   }
+  if (given.allow !== undefined) checkValues(given.allow, 'openai.allow', ALLOW_RULES);
   checkTogether(given);
 }
 

@@ -11,12 +11,28 @@ export type Moderation = 'auto' | 'low';
 /** How closely an edit keeps to the style and the faces of its input pictures. `high` takes more tokens. */
 export type InputFidelity = 'low' | 'high';
 
-/** What the host sets for all requests; where it allows the metadata key of the same name, clients override it. */
+/** Settings clients may choose by the `metadata` key of the same name. */
+export interface AllowedSettings {
+  /** How strictly pictures drawn from words are moderated. @defaultValue clients cannot choose */
+  readonly moderation?: readonly Moderation[] | undefined;
+  /** How closely edits keep to their inputs. @defaultValue clients cannot choose */
+  readonly input_fidelity?: readonly InputFidelity[] | undefined;
+}
+
+/** The legal values of what clients may be allowed to choose. */
+export const STEERING: { readonly [Key in keyof AllowedSettings]-?: readonly string[] } = {
+  moderation: ['auto', 'low'],
+  input_fidelity: ['low', 'high'],
+};
+
+/** What the host sets for all requests, and what it lets clients choose instead. */
 export interface HostSettings {
   /** For pictures drawn from words. */
   readonly moderation?: Moderation | undefined;
   /** For edits. */
   readonly inputFidelity?: InputFidelity | undefined;
+  /** What clients may choose. */
+  readonly allow?: AllowedSettings | undefined;
 }
 
 /** What the body is made from. */
@@ -34,7 +50,7 @@ export type RequestFields = Readonly<Record<string, string | number | boolean | 
 
 /**
  * Makes the fields: what every model takes, and of the rest what this one takes. The Images API has no seed, no
- * negative prompt and no labels, so those stay here. Throws `rejected` for a setting in `metadata` nobody knows.
+ * negative prompt and no labels, so those stay here. Throws `rejected` for a value in `metadata` that is not allowed.
  */
 export function requestFields(parts: RequestParts): RequestFields {
   const { call, row } = parts;
@@ -45,8 +61,7 @@ export function requestFields(parts: RequestParts): RequestFields {
     n: call.n,
     size: sizeOf(call),
     ...Object.fromEntries(taken),
-    // OpenAI refuses to stream more than one picture; a larger call goes without previews.
-    ...(call.previews > 0 && call.n === 1 && { stream: true, partial_images: call.previews }),
+    ...(call.previews > 0 && { stream: true, partial_images: call.previews }),
   };
 }
 
@@ -82,11 +97,11 @@ const FIELDS: Readonly<Record<RequestField, Field>> = {
   },
   moderation({ call, settings }) {
     if (call.operation !== 'generate') return undefined;
-    return steered(call, 'moderation', ['auto', 'low']) ?? settings.moderation;
+    return steered(call, 'moderation', settings) ?? settings.moderation;
   },
   input_fidelity({ call, settings }) {
     if (call.operation !== 'edit') return undefined;
-    return steered(call, 'input_fidelity', ['low', 'high']) ?? settings.inputFidelity;
+    return steered(call, 'input_fidelity', settings) ?? settings.inputFidelity;
   },
   user: ({ call }) => call.endUser,
 };
@@ -97,17 +112,18 @@ function sizeOf({ size, model }: GenerateCall): string | undefined {
   return model.sizes.default === 'auto' ? 'auto' : undefined;
 }
 
-/** What the client's `metadata` says of a setting that the host lets it steer. */
+/** What the client's `metadata` says of a setting that the host lets it choose. */
 function steered(
   { metadata, model }: GenerateCall,
-  key: string,
-  legal: readonly string[],
+  key: keyof AllowedSettings,
+  { allow = {} }: HostSettings,
 ): string | undefined {
   const value = metadata[key];
-  if (value === undefined || !model.metadataKeys.includes(key)) return undefined;
-  const known = legal.find((each) => each === value);
+  const allowed: readonly string[] = allow[key] ?? [];
+  if (value === undefined || allowed.length === 0 || !model.metadataKeys.includes(key)) return undefined;
+  const known = allowed.find((each) => each === value);
   if (known !== undefined) return known;
-  const message = `must be "${legal.join('" or "')}"`;
+  const message = `must be "${allowed.join('" or "')}"`;
   throw new ProviderError('rejected', `metadata.${key} ${message}.`, {
     billed: 'no',
     details: [{ field: `metadata.${key}`, message }],

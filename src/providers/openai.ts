@@ -11,11 +11,17 @@ import { type ModelAddition, openaiCatalog } from './openai-catalog.js';
 import { toProviderError } from './openai-errors.js';
 import type { OpenAIModel } from './openai-model-row.js';
 import { type AzureOptions, checkOptions, isHeaderValue } from './openai-options.js';
-import { editForm, type InputFidelity, type Moderation, requestFields } from './openai-request.js';
+import {
+  type AllowedSettings,
+  editForm,
+  type InputFidelity,
+  type Moderation,
+  requestFields,
+} from './openai-request.js';
 import { isEventStream, readStream } from './openai-stream.js';
 import { ACCOUNT, vendorId } from './verdicts.js';
 
-export type { AzureOptions, InputFidelity, ModelAddition, Moderation };
+export type { AllowedSettings, AzureOptions, InputFidelity, ModelAddition, Moderation };
 
 /** Options of {@link openai}. The environment is never read. */
 export interface OpenAIOptions {
@@ -65,17 +71,20 @@ export interface OpenAIOptions {
    */
   readonly retired?: 'successor' | 'refuse' | undefined;
   /**
-   * How strictly GPT Image models are moderated when they draw from words. Clients say otherwise by
-   * `metadata.moderation`, where that is allowed.
+   * How strictly GPT Image models are moderated when they draw from words.
    * @defaultValue OpenAI's own, `'auto'`
    */
   readonly moderation?: Moderation | undefined;
   /**
-   * How closely edits keep to their input pictures, at models where that is a choice. Clients say otherwise by
-   * `metadata.input_fidelity`, where that is allowed.
+   * How closely edits keep to their input pictures, at models where that is a choice.
    * @defaultValue OpenAI's own, `'low'`
    */
   readonly inputFidelity?: InputFidelity | undefined;
+  /**
+   * Settings clients may choose by `metadata`, each with its values. All other keys are labels, which stay here.
+   * @defaultValue none
+   */
+  readonly allow?: AllowedSettings | undefined;
 }
 
 /**
@@ -89,6 +98,7 @@ export function openai(options: OpenAIOptions = {}): Provider {
   const deployment = options.azure?.deployment;
   const rows = openaiCatalog({
     additions: options.models ?? [],
+    allowed: Object.keys(options.allow ?? {}),
     atOpenAI,
     successorServes: options.retired !== 'refuse',
     only: typeof deployment === 'object' ? Object.keys(deployment) : undefined,
@@ -108,7 +118,7 @@ export function openai(options: OpenAIOptions = {}): Provider {
     } catch (error) {
       // Abort errors come in three forms, by the SDK's version and by where it was; the reason is always one.
       call.signal.throwIfAborted();
-      throw toProviderError(error);
+      throw toProviderError(error, call.model);
     }
   }
 

@@ -3,6 +3,7 @@ import type { Check } from './check.js';
 import { callChecks, transportChecks } from './provider/calls.js';
 import { eventChecks, pictureChecks } from './provider/events.js';
 import { failureChecks, featureChecks, promptChecks } from './provider/features.js';
+import { labelChecks } from './provider/labels.js';
 import { modelChecks } from './provider/models.js';
 import type { CreateProvider } from './provider/subject.js';
 
@@ -22,4 +23,5 @@ export const providerChecks: readonly Check<CreateProvider>[] = [
   ...promptChecks,
   ...failureChecks,
   ...featureChecks,
+  ...labelChecks,
 ];

@@ -261,6 +261,18 @@ for (const column of COLUMNS) {
       ]);
     });
 
+    test(`${column}: a stream of several pictures has the previews of each before it`, async () => {
+      const { app, subject } = bench();
+      const body = { model: subject.slug, prompt: 'A lighthouse', n: 3, stream: true, partial_images: 2 };
+      const { response } = await openAnswer(app, body);
+      const steps = new Map<unknown, unknown[]>([0, 1, 2].map((index) => [index, []]));
+      for await (const { data } of framesOf(response)) {
+        steps.get(data.index)?.push(data.partial_image_index ?? 'completed');
+      }
+      const expected = [...Array(subject.previews).keys(), 'completed'];
+      assert.deepEqual([...steps.values()], [expected, expected, expected]);
+    });
+
     test(`${column}: a vendor that fails is a failure of the backend`, async () => {
       const { subject, post } = bench();
       const answer = await post(SURFACES.native.generate, { prompt: subject.failingPrompt });

@@ -240,23 +240,27 @@ test('Azure streams previews of pictures drawn and edited', async (t) => {
   }
 });
 
-const refusals: readonly (readonly [what: string, status: number, error: object, kind: string])[] = [
-  ['a deployment that is not there', 404, { code: 'DeploymentNotFound' }, 'account'],
-  ['a wrong key', 401, { code: '401' }, 'account'],
+type Refusal = readonly [what: string, status: number, error: object, kind: string, billed: string];
+
+const refusals: readonly Refusal[] = [
+  ['a deployment that is not there', 404, { code: 'DeploymentNotFound' }, 'account', 'no'],
+  ['a wrong key', 401, { code: '401' }, 'account', 'no'],
   [
-    'a prompt its filter refuses',
+    'what its filter refuses',
     400,
     { code: 'content_policy_violation', inner_error: { code: 'ResponsibleAIPolicyViolation' } },
     'content_filtered',
+    // The same word for prompts and for pictures that were drawn, whose tokens are counted.
+    'unknown',
   ],
-  ['a rate limit', 429, { code: '429' }, 'rate_limited'],
+  ['a rate limit', 429, { code: '429' }, 'rate_limited', 'no'],
 ];
-for (const [what, status, error, kind] of refusals) {
-  test(`Azure's answer to ${what} is '${kind}'`, async (t) => {
+for (const [what, status, error, kind, billed] of refusals) {
+  test(`Azure's answer to ${what} is '${kind}', billed '${billed}'`, async (t) => {
     const { upstream, make } = await setting(t);
     upstream.respondWith(answers.json(status, { error: { message: 'upstream-secret', ...error } }));
     const { thrown } = await run(make(), 'openai/gpt-image-2');
     assert.ok(isProviderError(thrown), `a ProviderError, not ${thrown}`);
-    assert.deepEqual([thrown.kind, thrown.billed, thrown.status], [kind, 'no', status]);
+    assert.deepEqual([thrown.kind, thrown.billed, thrown.status], [kind, billed, status]);
   });
 }

@@ -60,7 +60,5 @@ testChecks(
       apiVersion: '2025-04-01-preview',
       deployment: { 'gpt-image-1.5': 'drawing', 'dall-e-2': 'old' },
     },
-    // Only a call for one picture has previews, and the checks ask for as many as there can be.
-    models: [{ like: 'gpt-image-1.5', id: 'gpt-image-1.5', maxImages: 1 }],
   })),
 );

@@ -180,11 +180,18 @@ const fidelities: readonly (readonly [
   ['is not sent unasked', 'openai/gpt-image-1.5', {}, {}, undefined],
   ['is sent as the host says', 'openai/gpt-image-1.5', { inputFidelity: 'high' }, {}, 'high'],
   [
-    'is sent as the client says',
+    'is sent as the client says, where it may',
+    'openai/gpt-image-1',
+    { inputFidelity: 'high', allow: { input_fidelity: ['low', 'high'] } },
+    { input_fidelity: 'low' },
+    'low',
+  ],
+  [
+    'is sent as the host says, where the client may not say',
     'openai/gpt-image-1',
     { inputFidelity: 'high' },
     { input_fidelity: 'low' },
-    'low',
+    'high',
   ],
   ['is not sent to a model without', 'openai/gpt-image-2', { inputFidelity: 'high' }, {}, undefined],
   ['is not sent to the mini model', 'openai/gpt-image-1-mini', { inputFidelity: 'high' }, {}, undefined],
@@ -198,7 +205,7 @@ for (const [what, slug, options, metadata, sent] of fidelities) {
 }
 
 test('a metadata.input_fidelity nobody knows is refused before anything is sent', async (t) => {
-  const { upstream, run } = await setting(t);
+  const { upstream, run } = await setting(t, { allow: { input_fidelity: ['low', 'high'] } });
   const { thrown } = await run('openai/gpt-image-1.5', { metadata: { input_fidelity: 'max' } });
   assert.ok(isProviderError(thrown), `a ProviderError, not ${thrown}`);
   assert.deepEqual([thrown.kind, thrown.billed], ['rejected', 'no']);

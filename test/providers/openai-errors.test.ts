@@ -42,7 +42,12 @@ const rows: readonly Row[] = [
     'content_filtered',
     'unknown',
   ],
-  ['a safety refusal of DALL·E', answers.contentPolicyViolation(), 'content_filtered', 'no'],
+  [
+    "a safety refusal in DALL·E's and Azure's word",
+    answers.contentPolicyViolation(),
+    'content_filtered',
+    'unknown',
+  ],
   ["Azure's content filter", failure(400, { code: 'content_filter' }), 'content_filtered', 'unknown'],
   ['an invalid request', answers.invalidRequest(), 'rejected', 'no'],
   ['a request too large', failure(413, {}), 'rejected', 'no'],
@@ -80,6 +85,18 @@ for (const [what, handler, kind, billed] of rows) {
   test(`${what} is '${kind}', billed '${billed}'`, async (t) => {
     const error = await failureFrom(t, handler);
     assert.deepEqual([error.kind, error.billed], [kind, billed]);
+  });
+}
+
+for (const word of ['content_policy_violation', 'content_filter', 'moderation_blocked']) {
+  test(`a refusal by DALL·E for safety has billed nothing, whatever it is called: ${word}`, async (t) => {
+    const upstream = await createOpenAIUpstream();
+    t.after(() => upstream.close());
+    upstream.respondWith(failure(400, { code: word }));
+    const provider = openai({ apiKey: 'sk-test', baseURL: upstream.url });
+    const { thrown } = await outcomeOf(provider, generateCall(modelOf(provider, 'openai/dall-e-3')));
+    assert.ok(isProviderError(thrown), `a ProviderError, not ${thrown}`);
+    assert.deepEqual([thrown.kind, thrown.billed], ['content_filtered', 'no']);
   });
 }
 

@@ -90,15 +90,11 @@ test('without previews nothing is streamed', async (t) => {
   assert.ok(!('stream' in body) && !('partial_images' in body), JSON.stringify(body));
 });
 
-test('a call for several pictures goes without previews, because OpenAI streams one only', async (t) => {
-  const { upstream, run } = await setting(t);
-  const { events, thrown } = await run({ n: 2 });
-  assert.equal(thrown, undefined);
-  assert.ok(!('stream' in jsonBody(upstream.requests[0])), 'it asks for a stream');
-  assert.deepEqual(
-    events.map(({ type }) => type),
-    ['image', 'image', 'end'],
-  );
+test('every model with previews says that a stream is of one picture', () => {
+  const { models } = openai({ apiKey: 'sk-test' });
+  for (const { slug, maxPreviews, maxImagesWithPreviews } of models) {
+    assert.equal(maxImagesWithPreviews, maxPreviews > 0 ? 1 : undefined, slug);
+  }
 });
 
 // ---- Answers ----

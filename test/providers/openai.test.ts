@@ -135,14 +135,29 @@ for (const [kind, prompt] of Object.entries(prompts)) {
   });
 }
 
-test('metadata.moderation overrides the setting of the host', async (t) => {
-  const { upstream, run } = await setting(t, { moderation: 'low' });
+test('metadata.moderation overrides the setting of the host that allows it', async (t) => {
+  const { upstream, run } = await setting(t, { moderation: 'low', allow: { moderation: ['auto', 'low'] } });
   await run('openai/gpt-image-2', { metadata: { moderation: 'auto' } });
   assert.equal(jsonBody(upstream.requests[0]).moderation, 'auto');
 });
 
+test('a metadata.moderation is a label where the host does not allow it', async (t) => {
+  const { upstream, run } = await setting(t, { moderation: 'auto', allow: { input_fidelity: ['low'] } });
+  const { thrown } = await run('openai/gpt-image-2', { metadata: { moderation: 'low' } });
+  assert.equal(thrown, undefined);
+  assert.equal(jsonBody(upstream.requests[0]).moderation, 'auto');
+});
+
+test('a metadata.moderation beyond what the host allows is refused before anything is sent', async (t) => {
+  const { upstream, run } = await setting(t, { allow: { moderation: ['auto'] } });
+  const { thrown } = await run('openai/gpt-image-2', { metadata: { moderation: 'low' } });
+  assert.ok(isProviderError(thrown), `a ProviderError, not ${thrown}`);
+  assert.deepEqual([thrown.kind, thrown.message], ['rejected', 'metadata.moderation must be "auto".']);
+  assert.equal(upstream.requests.length, 0);
+});
+
 test('a metadata.moderation nobody knows is refused before anything is sent', async (t) => {
-  const { upstream, run } = await setting(t);
+  const { upstream, run } = await setting(t, { allow: { moderation: ['auto', 'low'] } });
   const { thrown } = await run('openai/gpt-image-2', { metadata: { moderation: 'none' } });
   assert.ok(isProviderError(thrown));
   assert.equal(thrown.kind, 'rejected');

@@ -103,6 +103,24 @@ function throwing(change: (error: unknown, call: GenerateCall) => unknown) {
   );
 }
 
+/** Sends something before it draws. */
+function sending(body: (call: GenerateCall) => string | FormData) {
+  return generating(
+    (generate) =>
+      async function* (call) {
+        call.signal.throwIfAborted();
+        await call.fetch('data:text/plain,drawn', { method: 'POST', body: body(call) });
+        yield* generate(call);
+      },
+  );
+}
+
+function formOf(fields: Readonly<Record<string, unknown>>): FormData {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.set(name, String(value));
+  return form;
+}
+
 const onlyFailures = (change: (error: unknown, call: GenerateCall) => unknown) =>
   throwing((error, call) => (call.signal.aborted ? error : change(error, call)));
 
@@ -125,6 +143,11 @@ const ofModels: readonly FlawedProvider[] = [
   { fault: 'a quality twice', create: model({ qualities: ['hd', 'hd'] }), fails: ['models.lists'] },
   { fault: 'an unknown feature', create: model({ features: ['magic' as 'mask'] }), fails: ['models.lists'] },
   { fault: 'no formats', create: model({ formats: [] }), fails: ['models.lists'] },
+  {
+    fault: 'more pictures with previews than without',
+    create: model({ maxImagesWithPreviews: 3 }),
+    fails: ['models.counts'],
+  },
   { fault: 'half a picture per call', create: model({ maxPromptLength: 99.5 }), fails: ['models.counts'] },
   {
     fault: 'inputs without edits',
@@ -196,7 +219,7 @@ const ofEvents: readonly FlawedProvider[] = [
   {
     fault: 'a picture fewer than asked',
     create: images((event) => (event.index === 1 ? [] : [event])),
-    fails: ['events.all-pictures'],
+    fails: ['events.all-pictures', 'previews.in-order'],
   },
   { fault: 'a negative cost', create: options({ cost: () => -1 }), fails: ['events.cost'] },
   { fault: 'a cost in dollars', create: options({ cost: () => 0.04 }), fails: ['events.cost'] },
@@ -385,6 +408,28 @@ const ofFeatures: readonly FlawedProvider[] = [
     fails: ['previews.in-order'],
   },
   {
+    fault: 'no picture after the previews of a lone one',
+    create: events((event, { n, previews }) =>
+      event.type === 'image' && n === 1 && previews > 0 ? [] : [event],
+    ),
+    fails: ['previews.in-order'],
+  },
+  {
+    fault: 'the preview of a lone picture after it',
+    create: generating(
+      (generate) =>
+        async function* (call) {
+          const late: GenerateEvent[] = [];
+          for await (const event of generate(call)) {
+            if (event.type === 'preview' && call.n === 1) late.push(event);
+            else if (event.type === 'end') yield* [...late, event];
+            else yield event;
+          }
+        },
+    ),
+    fails: ['previews.in-order'],
+  },
+  {
     fault: 'another picture for the same seed',
     create: generating((generate) => {
       let seed = 0;
@@ -410,10 +455,44 @@ const ofFeatures: readonly FlawedProvider[] = [
   { fault: 'no masks', create: failingOn(({ mask }) => mask !== undefined), fails: ['edits.masked'] },
 ];
 
+const ofLabels: readonly FlawedProvider[] = [
+  {
+    fault: 'seeds by a metadata key it does not declare',
+    create: generating((generate) => (call) => {
+      const { seed } = call.metadata;
+      return generate({ ...call, seed: typeof seed === 'number' ? seed : call.seed });
+    }),
+    fails: ['metadata.labels'],
+  },
+  {
+    fault: 'sizes by a metadata key it does not declare',
+    create: generating((generate) => (call) => {
+      return generate({ ...call, size: 'size' in call.metadata ? { width: 48, height: 32 } : call.size });
+    }),
+    fails: ['metadata.labels'],
+  },
+  {
+    fault: 'refusing metadata keys it does not declare',
+    create: failingOn(({ metadata }) => 'moderation' in metadata),
+    fails: ['metadata.labels'],
+  },
+  ...[
+    ['JSON', (call: GenerateCall) => JSON.stringify({ prompt: call.prompt, ...call.metadata })],
+    ['a form', (call: GenerateCall) => formOf({ prompt: call.prompt, ...call.metadata })],
+  ].map(
+    ([shape, body]): FlawedProvider => ({
+      fault: `metadata keys it does not declare among the fields of ${shape}`,
+      create: sending(body as (call: GenerateCall) => string | FormData),
+      fails: ['metadata.labels'],
+    }),
+  ),
+];
+
 /** Every fault the kit must catch. */
 export const flawedProviders: readonly FlawedProvider[] = [
   ...ofModels,
   ...ofEvents,
   ...ofCalls,
   ...ofFeatures,
+  ...ofLabels,
 ];

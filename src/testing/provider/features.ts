@@ -150,8 +150,13 @@ export const featureChecks: readonly Check<CreateProvider>[] = [
       forEach(
         bench.models.filter((model) => model.maxPreviews > 0),
         async (model) => {
-          const call = bench.call(model, { previews: model.maxPreviews, n: model.maxImages });
-          expectPreviews(await collect(bench, call), model);
+          const { maxPreviews: previews, maxImages, maxImagesWithPreviews = maxImages } = model;
+          // A provider may send previews of a lone picture in another way than those of several.
+          for (const n of new Set([1, maxImagesWithPreviews])) {
+            const events = await collect(bench, bench.call(model, { previews, n }));
+            expectPreviews(events, model);
+            assert.equal(settledCount(events), n, `${model.slug} was asked for ${n} pictures with previews`);
+          }
         },
       ),
   }),

@@ -48,6 +48,11 @@ function expectLists(model: Model): void {
 function expectCounts(model: Model): void {
   const { slug, operations, features } = model;
   assert.ok(isWhole(model.maxImages, 1), `${slug}: maxImages must be whole and at least 1`);
+  const { maxImages, maxImagesWithPreviews = maxImages } = model;
+  assert.ok(
+    isWhole(maxImagesWithPreviews, 1) && maxImagesWithPreviews <= maxImages,
+    `${slug}: maxImagesWithPreviews must be whole, at least 1 and at most maxImages`,
+  );
   assert.ok(isWhole(model.maxPromptLength, 1), `${slug}: maxPromptLength must be whole and at least 1`);
   assert.ok(isWhole(model.maxInputs, 0), `${slug}: maxInputs must be whole and at least 0`);
   assert.ok(isWhole(model.maxPreviews, 0), `${slug}: maxPreviews must be whole and at least 0`);
