@@ -30,7 +30,6 @@ export type {
   PriceCeilingExceeded,
   RequestCompleted,
   RequestFailed,
-  StorageDamaged,
   StorageFailed,
   UpstreamCall,
   UsageImplausible,
@@ -77,7 +76,6 @@ export type {
   StoredObject,
   SweepOptions,
   SweepResult,
-  VerifyResult,
 } from './core/storage.js';
 export {
   type BudgetOptions,
@@ -105,10 +103,4 @@ export {
 export { anyone, bearerKeys, hashKey, type Identify, type KeyTable } from './http/identify.js';
 export type { OpenApiDocument } from './http/openapi.js';
 export type { ImagesRouterOptions, LimitOptions, MediaOptions, SpendOptions } from './options.js';
-export {
-  createImagesRouter,
-  type ImagesRouter,
-  type ImagesRouterControls,
-  type SweepControls,
-  type SweepReport,
-} from './router.js';
+export { createImagesRouter, type ImagesRouter, type ImagesRouterControls } from './router.js';

@@ -147,18 +147,6 @@ export interface StorageFailed extends EventBase {
   readonly cause: unknown;
 }
 
-/** A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read whole. It is left where it is. */
-export interface StorageDamaged extends EventBase {
-  /** Discriminates. */
-  readonly type: 'storage.damaged';
-  /** Its storage key. */
-  readonly key: string;
-  /** The id of the picture it belongs to, for `deletePicture`; `undefined` when the key is none of the router's. */
-  readonly id: string | undefined;
-  /** What is wrong with it. */
-  readonly cause: unknown;
-}
-
 /** A fault of ours, or of a function of the host's. */
 export interface InternalError extends EventBase {
   /** Discriminates. */
@@ -179,7 +167,6 @@ export type ImagesEvent =
   | PriceCeilingExceeded
   | UsageImplausible
   | StorageFailed
-  | StorageDamaged
   | InternalError;
 
 /** Distributes over the union, so that each event keeps its own fields. */

@@ -1,5 +1,4 @@
 /** Keeping pictures: a finished picture gets an id, a key and an expiry, and is put into the host's storage. */
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
 import type {
@@ -13,7 +12,6 @@ import type { MediaStorage } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
-import { damagedObject, isDamage } from './verify.js';
 
 /** What keeping pictures takes. */
 export interface PictureStoreOptions {
@@ -78,17 +76,7 @@ export function createPictureReader(
     const object = await storage.get(pictureKey(id), { signal });
     if (object === undefined)
       throw new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
-    const bytes = await collect(object.body);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    if (sha256 !== object.sha256)
-      throw damagedObject(`its SHA-256 is ${sha256}, ${object.sha256} is recorded`);
-    return bytes;
-  }
-
-  function report(id: string, cause: unknown): void {
-    const about = { level: 'error', requestId: undefined, cause } as const;
-    if (isDamage(cause)) emit({ ...about, type: 'storage.damaged', key: pictureKey(id), id });
-    else emit({ ...about, type: 'storage.failed', operation: 'get' });
+    return await collect(object.body);
   }
 
   return async ({ id }, signal) => {
@@ -97,8 +85,8 @@ export function createPictureReader(
       return await unlessAborted(read(id, bound), bound);
     } catch (cause) {
       signal.throwIfAborted();
-      if (isImagesError(cause) && cause.code === 'MEDIA_NOT_FOUND') throw cause;
-      report(id, cause);
+      if (isImagesError(cause)) throw cause;
+      emit({ type: 'storage.failed', level: 'error', requestId: undefined, operation: 'get', cause });
       throw storageError(cause);
     }
   };

@@ -1,7 +1,6 @@
 /** The conformance checks of a media storage. */
 import type { Check } from './check.js';
 import { getChecks } from './storage/get-checks.js';
-import { listChecks } from './storage/list-checks.js';
 import { putChecks } from './storage/put-checks.js';
 import { removalChecks } from './storage/removal-checks.js';
 import { type CreateStorage, toCheck } from './storage/subject.js';
@@ -16,5 +15,4 @@ export const storageChecks: readonly Check<CreateStorage>[] = [
   ...putChecks,
   ...getChecks,
   ...removalChecks,
-  ...listChecks,
 ].map(toCheck);

@@ -19,8 +19,8 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
       OpenApiDocument Operation PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
-      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageDamaged StorageFailed StoredInfo StoredObject
-      Successor SweepControls SweepOptions SweepReport SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible VerifyResult`,
+      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
+      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible`,
   },
   './providers/imagen': {
     values: `imagen`,
@@ -45,6 +45,10 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
   './storage/memory': {
     values: `memoryStorage`,
     types: `MemoryStorageOptions`,
+  },
+  './storage/s3': {
+    values: `s3 s3Lifecycle`,
+    types: `S3LifecycleOptions S3Options`,
   },
   './budgets/memory': {
     values: `memoryBudget`,

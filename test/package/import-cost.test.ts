@@ -38,3 +38,8 @@ test('importing providers/imagen loads the SDK of Google Cloud', async () => {
 test('importing providers/openai loads the SDK of OpenAI', async () => {
   assert.deepEqual(await vendorsLoadedBy('providers/openai'), ['openai']);
 });
+
+test('importing storage/s3 loads the SDK of AWS', async () => {
+  const aws = ['@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner'];
+  assert.deepEqual(await vendorsLoadedBy('storage/s3'), aws);
+});

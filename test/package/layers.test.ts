@@ -39,6 +39,12 @@ const LAYERS: Readonly<Record<string, Layer>> = {
     types: ['core/'],
   },
   storage: { may: ['storage/', ...PURE, 'errors', 'node:'], types: ['core/'] },
+  'storage/s3-bucket': {
+    may: ['storage/', ...PURE, 'errors', '@aws-sdk/client-s3', '@aws-sdk/s3-request-presigner', 'node:'],
+    types: ['core/'],
+  },
+  'storage/s3-lifecycle': { may: ['storage/', 'errors'], types: ['@aws-sdk/client-s3'] },
+  'storage/s3-options': { may: ['storage/', 'errors'], types: ['@aws-sdk/client-s3'] },
   // What stores of both kinds need of a database. Adapters may not import each other, so it has a room of its own.
   database: { may: ['database/', 'errors', 'node:'] },
   budgets: { may: ['budgets/', 'database/', ...PURE, 'errors', 'node:'], types: ['core/'] },
@@ -121,6 +127,11 @@ const PLANTED = [
     'pipeline/finish.ts',
     "import { usd } from '../core/windows.js';",
     'pipeline/finish.ts:1 imports core/windows',
+  ],
+  [
+    'storage/s3.ts',
+    "import { S3Client } from '@aws-sdk/client-s3';",
+    'storage/s3.ts:1 imports @aws-sdk/client-s3',
   ],
   ['storage/keys.ts', "import OpenAI from 'openai';", 'storage/keys.ts:1 imports openai'],
   [

@@ -15,6 +15,7 @@ import { memoryBudget } from 'express-images-router/budgets/memory';
 import { openai } from 'express-images-router/providers/openai';
 import { filesystem } from 'express-images-router/storage/filesystem';
 import { memoryStorage } from 'express-images-router/storage/memory';
+import { s3 } from 'express-images-router/storage/s3';
 import {
   apiChecks,
   budgetChecks,
@@ -28,7 +29,11 @@ import {
 } from 'express-images-router/testing';
 
 // Factories answer the contracts, not classes of their own.
-export const storages: readonly MediaStorage[] = [memoryStorage(), filesystem({ root: './media' })];
+export const storages: readonly MediaStorage[] = [
+  memoryStorage(),
+  filesystem({ root: './media' }),
+  s3({ bucket: 'pictures' }),
+];
 export const budgets: readonly BudgetStore[] = [memoryBudget()];
 
 export const provider: Provider = {
@@ -53,6 +58,8 @@ export const nameless = new ConfigError('is wrong');
 openai({ apiKey: 1 });
 // @ts-expect-error a folder has to be named
 filesystem({});
+// @ts-expect-error so has a bucket
+s3({ region: 'eu-central-1' });
 
 export const codeOf = (thrown: unknown): ErrorCode | undefined =>
   isImagesError(thrown) ? thrown.code : undefined;
