@@ -28,7 +28,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
   },
   './providers/openai': {
     values: `openai`,
-    types: `AzureOptions InputFidelity ModelAddition Moderation OpenAIOptions`,
+    types: `AllowedSettings AzureOptions InputFidelity ModelAddition Moderation OpenAIOptions`,
   },
   './providers/placeholder': {
     values: `placeholder`,
