@@ -35,11 +35,12 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** The first snippet of the README, as it stands there. */
+/** The snippet of the README that is a provider, as it stands there. */
 async function easelFromReadme(): Promise<(options: { url: string }) => Provider> {
   const readme = await readFile(new URL('../../src/providers/README.md', import.meta.url), 'utf8');
-  const snippet = /```ts\n(.*?)```/s.exec(readme)?.[1];
-  assert.ok(snippet);
+  const snippets = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = '']) => code);
+  const snippet = snippets.find((code) => code.includes('function easel('));
+  assert.ok(snippet, 'the README has the smallest provider');
   const errors = new URL('../../src/errors.ts', import.meta.url).href;
   const file = join(folder, 'easel.mts');
   await writeFile(file, snippet.replace("from 'express-images-router'", `from '${errors}'`));
@@ -60,6 +61,6 @@ test('it fails where its vendor cannot be reached', async () => {
     failingPrompt: FAILING_PROMPT,
   });
   const failed = await failingChecks(providerChecks, unreachable);
-  assert.ok(failed.includes('events.all-pictures'));
-  assert.ok(!failed.includes('failures.provider-error'));
+  assert.ok(failed.includes('events.all-pictures'), failed.join());
+  assert.ok(!failed.includes('failures.provider-error'), failed.join());
 });
