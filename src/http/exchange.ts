@@ -14,12 +14,23 @@ export interface Exchange {
   readonly requestId: string;
 }
 
-/** Sends a JSON answer. Not by Express's `res.json`, which would hash every body for an ETag nobody asks for. */
+/** Sends a JSON answer. */
 export function sendJson(res: Response, status: number, body: unknown): void {
-  const bytes = Buffer.from(JSON.stringify(body));
+  sendText(res, status, JSON.stringify(body));
+}
+
+/** Sends a JSON answer that is text already. */
+export function sendText(res: Response, status: number, text: string): void {
+  const bytes = Buffer.from(text);
+  res.setHeader('Content-Length', bytes.byteLength);
+  beginJson(res, status);
+  res.end(bytes);
+}
+
+/** Sets what every JSON answer begins with. Not by Express's `res.json`, which would hash every body for an ETag. */
+export function beginJson(res: Response, status = 200): void {
+  if (res.headersSent) return;
   res.statusCode = status;
   res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  res.setHeader('Content-Length', bytes.byteLength);
   if (!res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
-  res.end(bytes);
 }

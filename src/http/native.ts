@@ -1,6 +1,6 @@
 /** The native surface: how it answers. */
 import type { Dialect } from './pictures.js';
-import { nativeAnswer } from './wire.js';
+import { nativeWording } from './wire.js';
 
 /** The words of `/v1`. */
 export const nativeDialect: Dialect = {
@@ -8,5 +8,5 @@ export const nativeDialect: Dialect = {
   bareNames: false,
   streams: false,
   defaultFormat: () => 'url',
-  answer: nativeAnswer,
+  wording: nativeWording,
 };

@@ -1,6 +1,6 @@
 /** The OpenAI surface: how it answers unmodified OpenAI clients. */
 import type { Dialect } from './pictures.js';
-import { openaiAnswer } from './wire.js';
+import { openaiWording } from './wire.js';
 
 /** The words of `/oai/v1`. */
 export const openaiDialect: Dialect = {
@@ -10,5 +10,5 @@ export const openaiDialect: Dialect = {
   // Real clients read nothing but b64_json from an edit.
   defaultFormat: ({ target, plan }) =>
     plan.settings.operation === 'edit' ? 'b64_json' : target.asked.model.defaultResponseFormat,
-  answer: openaiAnswer,
+  wording: openaiWording,
 };

@@ -11,7 +11,7 @@ import { earlierOutcome, replay } from '../core/twins.js';
 import { invalid } from '../core/validation.js';
 import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
-import { type Exchange, sendJson } from './exchange.js';
+import type { Exchange } from './exchange.js';
 import type { Fields } from './fields.js';
 import { failedEvent, type Handler } from './handle.js';
 import { onceOf } from './idempotency.js';
@@ -19,8 +19,9 @@ import type { Intake } from './intake.js';
 import { setLifecycleHeaders, setLimitHeaders } from './limit-headers.js';
 import type { Links } from './links.js';
 import type { OperationReader, ReadRequest } from './operation.js';
+import { sendPieces } from './pieces.js';
 import { streamAnswer } from './stream.js';
-import { type AnswerOptions, type Gathered, gather } from './wire.js';
+import { answerPieces, type Wording } from './wire.js';
 
 /** What picture endpoints take. */
 export interface PicturesOptions {
@@ -50,8 +51,8 @@ export interface Dialect {
   readonly streams: boolean;
   /** What a client gets that does not say. */
   readonly defaultFormat: (job: Job) => 'url' | 'b64_json';
-  /** The body of a request that delivered. */
-  readonly answer: (gathered: Gathered, options: AnswerOptions) => object;
+  /** How it words answers. */
+  readonly wording: Wording;
 }
 
 interface Work extends ReadRequest {
@@ -121,9 +122,9 @@ export function picturesHandler(
     { req, res, requestId }: Exchange,
     events: AsyncIterable<RequestEvent>,
   ): Promise<void> {
-    const gathered = await gather(events, (event) => setHeaders(res, event));
     const link = (picture: StoredPicture) => links.to(picture, links.base(req));
-    sendJson(res, 200, dialect.answer(gathered, { requestId, link }));
+    const onEvent = (event: RequestEvent) => setHeaders(res, event);
+    await sendPieces(res, answerPieces(events, { wording: dialect.wording, requestId, link, onEvent }));
   }
 
   function stream({ res, requestId }: Exchange, events: AsyncIterable<RequestEvent>): Promise<void> {

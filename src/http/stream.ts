@@ -1,5 +1,4 @@
 /** Streams of the OpenAI surface: the use case's events as server-sent events. */
-import { once } from 'node:events';
 import type { Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
 import type { DeliveredPicture } from '../core/delivery.js';
@@ -7,7 +6,8 @@ import type { RequestEvent } from '../core/generate.js';
 import { NO_TOKENS, type RequestHead } from '../core/outcome.js';
 import type { ImagesError } from '../errors.js';
 import { openaiErrorObject, toImagesError } from './errors.js';
-import { base64, extras, openaiFacts, openaiUsage } from './wire.js';
+import { pictureObject, writePieces } from './pieces.js';
+import { extras, openaiFacts, openaiUsage } from './wire.js';
 
 /** What a stream takes. */
 export interface StreamOptions {
@@ -25,14 +25,18 @@ export interface StreamOptions {
 
 const HEADERS_AFTER_MS = 10_000;
 const HEARTBEAT_MS = 15_000;
-// Whoever takes nothing of a frame for so long has left: it would keep its place among the requests in flight.
-const STALLED_MS = 120_000;
+
+/** The data of an event. */
+interface Frame {
+  readonly bytes?: Uint8Array | undefined;
+  readonly fields: object;
+}
 
 /** Writes server-sent events with back-pressure. Headers go out with the first of them. */
 interface SseWriter {
   readonly begun: boolean;
   begin(): void;
-  write(name: string, data: object): Promise<void>;
+  write(name: string, frame: Frame): Promise<void>;
   end(): void;
 }
 
@@ -49,6 +53,7 @@ function createWriter(res: Response): SseWriter {
     res.setHeader('X-Accel-Buffering', 'no');
     res.flushHeaders();
     heartbeat = setInterval(() => {
+      // Never within a frame: in the middle of one, somebody waits for the client to take more.
       if (!res.writableNeedDrain) res.write(':\n\n');
     }, HEARTBEAT_MS);
   };
@@ -59,11 +64,9 @@ function createWriter(res: Response): SseWriter {
       return begun;
     },
     begin,
-    async write(name, data) {
+    async write(name, { bytes, fields }) {
       begin();
-      if (res.destroyed) return;
-      const flushed = res.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
-      if (!flushed) await taken(res);
+      await writePieces(res, [`event: ${name}\ndata: `, ...pictureObject(bytes, fields), '\n\n']);
     },
     end() {
       clearTimeout(late);
@@ -71,17 +74,6 @@ function createWriter(res: Response): SseWriter {
       if (begun && !res.destroyed) res.end();
     },
   };
-}
-
-/** Waits until the client has taken what was written, or has left. */
-async function taken(res: Response): Promise<void> {
-  const gone = new AbortController();
-  const closed = () => gone.abort();
-  const stalled = setTimeout(() => res.destroy(), STALLED_MS);
-  res.once('close', closed);
-  await once(res, 'drain', { signal: gone.signal }).catch(() => undefined);
-  res.off('close', closed);
-  clearTimeout(stalled);
 }
 
 /**
@@ -97,7 +89,7 @@ export async function streamAnswer(res: Response, options: StreamOptions): Promi
     if (!writer.begun || thrown === CLIENT_LEFT) throw thrown;
     const error = toImagesError(thrown);
     options.onError(error);
-    await writer.write('error', { error: openaiErrorObject(error, options.requestId) });
+    await writer.write('error', { fields: { error: openaiErrorObject(error, options.requestId) } });
   } finally {
     writer.end();
   }
@@ -108,7 +100,7 @@ async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<v
   let head: RequestHead | undefined;
   // The last picture waits until all calls have ended, because only it can name the missing ones: an error event
   // after a completed picture would make client libraries throw the picture away.
-  let held: object | undefined;
+  let held: Frame | undefined;
   for await (const event of events) {
     // A request that waited long for its turn has its headers out already.
     if (!writer.begun) options.onEvent(event);
@@ -124,7 +116,8 @@ async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<v
     if (event.type === 'finished' && held !== undefined) {
       // What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings.
       const usage = openaiUsage(event.outcome.tokens);
-      await writer.write(`${prefix}.completed`, { ...held, usage, ...extras(event.outcome) });
+      const fields = { ...held.fields, usage, ...extras(event.outcome) };
+      await writer.write(`${prefix}.completed`, { bytes: held.bytes, fields });
     }
   }
 }
@@ -133,27 +126,27 @@ function partialFrame(
   prefix: string,
   head: RequestHead,
   event: RequestEvent & { readonly type: 'preview' },
-): object {
+): Frame {
   const { index, step, picture } = event;
-  return {
+  const fields = {
     type: `${prefix}.partial_image`,
     index,
     partial_image_index: step,
-    b64_json: base64(picture.bytes),
     created_at: head.created,
     ...openaiFacts(head, picture),
   };
+  return { bytes: picture.bytes, fields };
 }
 
-function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPicture): object {
+function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPicture): Frame {
   const { index, bytes, revisedPrompt } = picture;
-  return {
+  const fields = {
     type: `${prefix}.completed`,
     index,
-    ...(bytes !== undefined && { b64_json: base64(bytes) }),
     ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
     created_at: head.created,
     ...openaiFacts(head, picture),
     usage: openaiUsage(NO_TOKENS),
   };
+  return { bytes, fields };
 }

@@ -1,48 +1,55 @@
 /** The bodies of successful answers: what the use case said, in the words of each surface. */
+import type { DeliveredPicture } from '../core/delivery.js';
 import type { RequestEvent } from '../core/generate.js';
 import type { PictureFacts, RequestHead, RequestOutcome, TokenTotals } from '../core/outcome.js';
 import type { StoredPicture } from '../core/picture.js';
 import { formatUsd } from '../core/prices.js';
 import { sizeName } from '../core/sizes.js';
 import type { Link } from './links.js';
+import { inOrder } from './order.js';
+import { type Piece, pictureObject } from './pieces.js';
 
-/** A request that is over, gathered from its events. */
-export interface Gathered {
-  /** What came of it. */
-  readonly outcome: RequestOutcome;
-  /** Bytes of its pictures, by index, where they are handed over so. */
-  readonly bytes: ReadonlyMap<number, Uint8Array>;
+/** How a surface words an answer. Its texts are parts of one JSON object. */
+export interface Wording {
+  /** All before the pictures. */
+  readonly opening: (head: RequestHead) => string;
+  /** A picture's fields, but for its bytes where it has them. */
+  readonly picture: (picture: DeliveredPicture, link: LinkTo) => object;
+  /** All after the pictures. */
+  readonly closing: (outcome: RequestOutcome, requestId: string) => string;
 }
+
+/** Makes the link to a stored picture. */
+export type LinkTo = (stored: StoredPicture) => Link;
 
 /** How an answer is written. */
 export interface AnswerOptions {
+  /** The surface's words. */
+  readonly wording: Wording;
   /** The request's id. */
   readonly requestId: string;
-  /** Makes the link to a stored picture. */
-  readonly link: (stored: StoredPicture) => Link;
+  /** Makes links. */
+  readonly link: LinkTo;
+  /** Sees events while headers can still say something about them. */
+  readonly onEvent: (event: RequestEvent) => void;
 }
 
-/** Gathers a request's events. Throws what the request failed with. */
-export async function gather(
+/** The pieces of an answer, each picture as soon as those before it are there. Throws what the request failed with. */
+export async function* answerPieces(
   events: AsyncIterable<RequestEvent>,
-  onEvent: (event: RequestEvent) => void,
-): Promise<Gathered> {
-  const bytes = new Map<number, Uint8Array>();
-  let outcome: RequestOutcome | undefined;
-  for await (const event of events) {
+  { wording, requestId, link, onEvent }: AnswerOptions,
+): AsyncGenerator<Piece, void> {
+  let separator = '';
+  for await (const event of inOrder(events)) {
     onEvent(event);
-    if (event.type === 'picture' && event.picture.bytes !== undefined) {
-      bytes.set(event.picture.index, event.picture.bytes);
+    if (event.type === 'started') yield wording.opening(event.head);
+    if (event.type === 'picture') {
+      yield separator;
+      yield* pictureObject(event.picture.bytes, wording.picture(event.picture, link));
+      separator = ',';
     }
-    if (event.type === 'finished') outcome = event.outcome;
+    if (event.type === 'finished') yield wording.closing(event.outcome, requestId);
   }
-  if (outcome === undefined) throw new Error('a request ended without saying how');
-  return { outcome, bytes };
-}
-
-/** The bytes of a picture in base64. */
-export function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 
 /** Fields that stand only where they say something: what is missing, and what was done other than asked. */
@@ -53,16 +60,19 @@ export function extras({ head, failures }: RequestOutcome): object {
   };
 }
 
-function nativePicture(picture: PictureFacts, { bytes }: Gathered, { link }: AnswerOptions): object {
-  const { index, stored, revisedPrompt, seed, size, contentType, byteLength } = picture;
-  const own = bytes.get(index);
-  const linked = stored === undefined || own !== undefined ? undefined : link(stored);
+/** The members of an object that stands in another one's text. */
+function members(fields: object): string {
+  return JSON.stringify(fields).slice(1, -1);
+}
+
+function nativePicture(picture: DeliveredPicture, link: LinkTo): object {
+  const { index, stored, bytes, revisedPrompt, seed, size, contentType, byteLength } = picture;
+  const linked = stored === undefined || bytes !== undefined ? undefined : link(stored);
   return {
     index,
     ...(stored !== undefined && { id: stored.id }),
     ...(linked !== undefined && { url: linked.url, expires_at: linked.expiresAt }),
-    ...(own !== undefined && { b64_json: base64(own) }),
-    ...(stored !== undefined && own !== undefined && { expires_at: Math.floor(stored.expiresAt / 1000) }),
+    ...(stored !== undefined && bytes !== undefined && { expires_at: Math.floor(stored.expiresAt / 1000) }),
     ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
     ...(seed !== undefined && { seed }),
     width: size.width,
@@ -72,23 +82,23 @@ function nativePicture(picture: PictureFacts, { bytes }: Gathered, { link }: Ans
   };
 }
 
-/** The native envelope of a request that delivered. */
-export function nativeAnswer(gathered: Gathered, options: AnswerOptions): object {
-  const { outcome } = gathered;
-  const { created, model, servedBy } = outcome.head;
-  return {
-    status: 'ok',
-    data: {
-      created,
-      model,
-      ...(servedBy !== model && { served_by: servedBy }),
-      data: outcome.pictures.map((picture) => nativePicture(picture, gathered, options)),
-      ...extras(outcome),
-      usage: { images: outcome.pictures.length, cost: formatUsd(outcome.costMicroUsd), currency: 'USD' },
-    },
-    meta: { request_id: options.requestId },
-  };
-}
+/** The native envelope. */
+export const nativeWording: Wording = {
+  opening({ created, model, servedBy }) {
+    const data = members({ created, model, ...(servedBy !== model && { served_by: servedBy }) });
+    return `{"status":"ok","data":{${data},"data":[`;
+  },
+  picture: nativePicture,
+  closing(outcome, requestId) {
+    const usage = {
+      images: outcome.pictures.length,
+      cost: formatUsd(outcome.costMicroUsd),
+      currency: 'USD',
+    };
+    const meta = { request_id: requestId };
+    return `],${members({ ...extras(outcome), usage })}},${members({ meta })}}`;
+  },
+};
 
 /** Token counts in OpenAI's shape. */
 export function openaiUsage(tokens: TokenTotals): object {
@@ -102,16 +112,6 @@ export function openaiUsage(tokens: TokenTotals): object {
   };
 }
 
-function openaiPicture(picture: PictureFacts, { bytes }: Gathered, { link }: AnswerOptions): object {
-  const { index, stored, revisedPrompt } = picture;
-  const own = bytes.get(index);
-  return {
-    ...(own !== undefined && { b64_json: base64(own) }),
-    ...(own === undefined && stored !== undefined && { url: link(stored).url }),
-    ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
-  };
-}
-
 /** What OpenAI says of pictures: of one in a stream, or of all in an answer. */
 export function openaiFacts(head: RequestHead, picture: Pick<PictureFacts, 'size' | 'contentType'>): object {
   return {
@@ -122,15 +122,19 @@ export function openaiFacts(head: RequestHead, picture: Pick<PictureFacts, 'size
   };
 }
 
-/** OpenAI's body of a request that delivered. */
-export function openaiAnswer(gathered: Gathered, options: AnswerOptions): object {
-  const { head, pictures, tokens } = gathered.outcome;
-  const [first] = pictures;
-  return {
-    created: head.created,
-    data: pictures.map((picture) => openaiPicture(picture, gathered, options)),
-    ...extras(gathered.outcome),
-    ...(first !== undefined && openaiFacts(head, first)),
-    usage: openaiUsage(tokens),
-  };
-}
+/** OpenAI's body. */
+export const openaiWording: Wording = {
+  opening: ({ created }) => `{"created":${created},"data":[`,
+  picture({ stored, bytes, revisedPrompt }, link) {
+    return {
+      ...(bytes === undefined && stored !== undefined && { url: link(stored).url }),
+      ...(revisedPrompt !== undefined && { revised_prompt: revisedPrompt }),
+    };
+  },
+  closing(outcome) {
+    const { head, pictures, tokens } = outcome;
+    const [first] = pictures;
+    const facts = first !== undefined && openaiFacts(head, first);
+    return `],${members({ ...extras(outcome), ...facts, usage: openaiUsage(tokens) })}}`;
+  },
+};
