@@ -1,5 +1,6 @@
 /** The conformance checks of a media storage. */
 import type { Check } from './check.js';
+import { directUrlChecks } from './storage/direct-url-checks.js';
 import { getChecks } from './storage/get-checks.js';
 import { putChecks } from './storage/put-checks.js';
 import { removalChecks } from './storage/removal-checks.js';
@@ -15,4 +16,5 @@ export const storageChecks: readonly Check<CreateStorage>[] = [
   ...putChecks,
   ...getChecks,
   ...removalChecks,
+  ...directUrlChecks,
 ].map(toCheck);
