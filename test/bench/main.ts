@@ -1,6 +1,7 @@
 /**
  * The benchmark: `npm run bench`, or `npm run bench -- --quick`. Each server has a process and a core of its own; load
- * and upstream have the other. `--only <suite>` runs one, `--readme` writes the last full run into the README.
+ * and upstream have the other. `--only <suite>` runs one, `--readme` writes the last full run into the README. With
+ * `BENCH_PROFILES=<folder>` in the environment each server leaves a CPU profile of what was measured, at some cost.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,14 +10,17 @@ import { parseArgs } from 'node:util';
 import type { Round, Samples, Suite } from './bench.js';
 import { CAN_PIN, pinHarness } from './cores.js';
 import { generation } from './generation.js';
+import { growth } from './growth.js';
+import { micro } from './micro.js';
 import { drawPhotograph, PHOTOGRAPHS, type Photograph } from './photographs.js';
 import { benchServer, startServer } from './processes.js';
 import { updateReadme } from './readme.js';
 import { tableOf } from './report.js';
 import { type Report, saveReport } from './results.js';
 import { installRivals } from './rivals.js';
+import { saturation } from './saturation.js';
 
-const SUITES: readonly Suite[] = [generation];
+const SUITES: readonly Suite[] = [generation, saturation, micro, growth];
 
 const { values: wanted } = parseArgs({
   options: {
@@ -28,7 +32,7 @@ const { values: wanted } = parseArgs({
 
 /** The short form has one short round: it shows that everything works, and large changes. */
 const ROUNDS = wanted.quick ? 1 : 3;
-const SECONDS = wanted.quick ? 0.7 : 4;
+const SECONDS = wanted.quick ? 0.5 : 4;
 
 async function drawAll(folder: string): Promise<void> {
   for (const name of Object.keys(PHOTOGRAPHS) as Photograph[]) {

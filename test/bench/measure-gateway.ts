@@ -6,7 +6,7 @@ import type { Round, Samples } from './bench.js';
 import { GATEWAYS, type Gateway, type GatewayName, REQUEST_HEADERS } from './gateways.js';
 import { type Load, percentile, runLoad } from './load.js';
 import type { Photograph } from './photographs.js';
-import { type RunningServer, startServer } from './processes.js';
+import { type RunningServer, withServer } from './processes.js';
 
 /** What is asked of gateways. */
 export interface Ask {
@@ -39,29 +39,32 @@ export async function measureGateway(
   [askName, ask]: readonly [string, Ask],
 ): Promise<Samples> {
   const gateway: Gateway = GATEWAYS[name];
-  const folder = await mkdtemp(join(round.scratch, `${name}-`));
-  const settings = { upstream: round.upstream, folder };
-  const command = gateway.start(settings);
-  if (command === undefined) return {};
-  const server = await startServer(command);
-  try {
-    const loadOf = (what: Ask): Load => ({
-      url: server.url + gateway.path,
-      headers: { ...REQUEST_HEADERS, ...gateway.headers(settings) },
-      body: bodyOf(what),
-      connections: what.connections,
-      until: { seconds: round.seconds },
+  return await inFolder(round, async (folder) => {
+    const settings = { upstream: round.upstream, folder };
+    const command = gateway.start(settings);
+    if (command === undefined) return {};
+    return await withServer(command, async (server) => {
+      const loadOf = (what: Ask): Load => ({
+        url: server.url + gateway.path,
+        headers: { ...REQUEST_HEADERS, ...gateway.headers(settings) },
+        body: bodyOf(what),
+        connections: what.connections,
+        until: { seconds: round.seconds },
+      });
+      await checkAnswer(loadOf(ask), ask, gateway);
+      await warmUp(ask, loadOf, round);
+      const cost = await costOf(server, ask, loadOf(ask));
+      return Object.fromEntries(
+        Object.entries(cost).map(([key, value]) => [`${name} ${askName} ${key}`, value]),
+      );
     });
-    await checkAnswer(loadOf(ask), ask, gateway);
-    await warmUp(ask, loadOf, round);
-    const cost = await costOf(server, ask, loadOf(ask));
-    return Object.fromEntries(
-      Object.entries(cost).map(([key, value]) => [`${name} ${askName} ${key}`, value]),
-    );
-  } finally {
-    await server.stop();
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
+}
+
+/** A folder for what one server stores. */
+export async function inFolder<T>({ scratch }: Round, use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(scratch, 'server-'));
+  return await use(folder).finally(() => rm(folder, { recursive: true, force: true }));
 }
 
 async function warmUp(ask: Ask, loadOf: (ask: Ask) => Load, { seconds }: Round): Promise<void> {
@@ -84,7 +87,14 @@ async function costOf(server: RunningServer, ask: Ask, load: Load): Promise<Reco
   };
 }
 
-function bodyOf({ photograph, framing = 'plain', n = 1, format = 'b64_json', outputFormat }: Ask): string {
+/** The body of a request. */
+export function bodyOf({
+  photograph,
+  framing = 'plain',
+  n = 1,
+  format = 'b64_json',
+  outputFormat,
+}: Ask): string {
   return JSON.stringify({
     model: 'gpt-image-2',
     prompt: `${photograph} ${framing}: a lighthouse at dawn`,

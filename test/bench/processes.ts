@@ -93,6 +93,15 @@ export async function startServer(server: ServerCommand): Promise<RunningServer>
   };
 }
 
+/** Starts a server, uses it and ends it, whatever happens. */
+export async function withServer<T>(
+  command: ServerCommand,
+  use: (server: RunningServer) => Promise<T>,
+): Promise<T> {
+  const server = await startServer(command);
+  return await use(server).finally(server.stop);
+}
+
 /** Runs a task of this folder in a process of its own and returns what it sends. */
 export async function runTask<T>(name: string, input: object = {}): Promise<T> {
   const command = probedNode(`${BENCH}tasks/${name}.ts`, JSON.stringify(input));

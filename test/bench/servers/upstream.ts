@@ -64,6 +64,9 @@ async function answer(incoming: IncomingMessage, response: ServerResponse): Prom
   response.end(body);
 }
 
-createServer((incoming, response) => {
+const server = createServer((incoming, response) => {
   answer(incoming, response).catch(() => response.destroy());
-}).listen(PORT, '127.0.0.1');
+});
+// A connection closed while somebody uses it again would be a failed request, and prove nothing.
+server.keepAliveTimeout = 0;
+server.listen(PORT, '127.0.0.1');
