@@ -104,3 +104,4 @@ export { anyone, bearerKeys, hashKey, type Identify, type KeyTable } from './htt
 export type { OpenApiDocument } from './http/openapi.js';
 export type { ImagesRouterOptions, LimitOptions, MediaOptions, SpendOptions } from './options.js';
 export { createImagesRouter, type ImagesRouter, type ImagesRouterControls } from './router.js';
+export type { TransformOptions } from './transform-options.js';

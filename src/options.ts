@@ -4,10 +4,12 @@ import type { ImagesEvent } from './core/events.js';
 import type { ModelAlias, ModelSettings } from './core/model-settings.js';
 import type { Provider } from './core/provider.js';
 import type { MediaStorage } from './core/storage.js';
+import type { Transforms } from './core/variant.js';
 import { ConfigError } from './errors.js';
 import type { Identify } from './http/identify.js';
 import { checkModels } from './model-options.js';
 import { checkChoice, checkMethods, checkNames, checkWhole, withDefaults } from './option-checks.js';
+import { resolveTransforms, type TransformOptions } from './transform-options.js';
 
 /** What `createImagesRouter` takes. Every door is asked for in words: who, what may they use, who pays. */
 export interface ImagesRouterOptions {
@@ -47,6 +49,8 @@ export interface MediaOptions {
   readonly maxTtlSeconds?: number | undefined;
   /** How long a picture is kept, in seconds; at least a day, and at least `maxTtlSeconds`. @defaultValue `604800` */
   readonly retentionSeconds?: number | undefined;
+  /** Which smaller versions and other formats of a picture may be asked for; `false` is none. @defaultValue common ones */
+  readonly transforms?: TransformOptions | false | undefined;
 }
 
 /** How money is treated when things go wrong. */
@@ -85,6 +89,8 @@ export interface LimitOptions {
   readonly queue?: number | undefined;
   /** Upstream calls of one request that may run at once. @defaultValue `4` */
   readonly callsAtOnce?: number | undefined;
+  /** Versions of pictures that may wait to be made. @defaultValue `64` */
+  readonly transformQueue?: number | undefined;
 }
 
 type Complete<T> = { readonly [Key in keyof T]-?: Exclude<T[Key], undefined> };
@@ -96,7 +102,8 @@ export interface Config {
   /** See {@link ImagesRouterOptions.storage}. */
   readonly storage: MediaStorage;
   /** See {@link ImagesRouterOptions.media}. */
-  readonly media: Complete<Omit<MediaOptions, 'publicUrl' | 'secrets'>> & {
+  readonly media: Complete<Omit<MediaOptions, 'publicUrl' | 'secrets' | 'transforms'>> & {
+    readonly transforms: Transforms;
     readonly secrets: readonly string[];
     readonly publicUrl: string | undefined;
   };
@@ -134,6 +141,7 @@ const DEFAULT_LIMITS: Complete<LimitOptions> = {
   concurrency: 64,
   queue: 256,
   callsAtOnce: 4,
+  transformQueue: 64,
 };
 
 const DEFAULT_MEDIA = {
@@ -172,10 +180,10 @@ function checkPublicUrl(publicUrl: string): void {
 }
 
 function resolveMedia(options: MediaOptions): Config['media'] {
-  checkNames(options, 'media', ['secrets', ...Object.keys(DEFAULT_MEDIA)]);
-  const { secrets, ...rest } = options;
+  checkNames(options, 'media', ['secrets', 'transforms', ...Object.keys(DEFAULT_MEDIA)]);
+  const { secrets, transforms, ...rest } = options;
   checkSecrets(secrets);
-  const media = withDefaults<Omit<Config['media'], 'secrets'>>(DEFAULT_MEDIA, rest, 'media');
+  const media = withDefaults<Omit<Config['media'], 'secrets' | 'transforms'>>(DEFAULT_MEDIA, rest, 'media');
   const { publicUrl, ttlSeconds, maxTtlSeconds, retentionSeconds } = media;
   for (const [name, value] of Object.entries({ ttlSeconds, maxTtlSeconds, retentionSeconds })) {
     checkWhole(value, `media.${name}`);
@@ -192,7 +200,11 @@ function resolveMedia(options: MediaOptions): Config['media'] {
     );
   }
   if (publicUrl !== undefined) checkPublicUrl(publicUrl);
-  return { ...media, secrets: typeof secrets === 'string' ? [secrets] : secrets };
+  return {
+    ...media,
+    secrets: typeof secrets === 'string' ? [secrets] : secrets,
+    transforms: resolveTransforms(transforms, 'media.transforms'),
+  };
 }
 
 function checkProviders(providers: unknown): asserts providers is readonly Provider[] {

@@ -33,11 +33,16 @@ import { picturesHandler } from './http/pictures.js';
 import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
 import { createLinkSigner } from './media/link.js';
+import { createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
 import { ATTEMPTS, createPictureReader, createPictureStore } from './media/picture-store.js';
+import { createVariantStore } from './media/variant-store.js';
 import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
+import { encoderId } from './pipeline/encode.js';
 import { createFinisher } from './pipeline/finish.js';
+import { imageJobs } from './pipeline/gate.js';
 import { createInputChecker } from './pipeline/input.js';
+import { createTransformer } from './pipeline/transform.js';
 import { createUpstreamFetch } from './providers/upstream.js';
 
 /** What the router can do beside routing. */
@@ -109,12 +114,24 @@ function createParts(config: Config) {
     jsonBytes: limits.jsonBytes,
     deadlines,
   });
-  const readPicture = createPictureReader({ storage, storageMs: limits.storageMs, emit });
+  const { storageMs } = limits;
+  const readPicture = createPictureReader({ storage, storageMs, emit });
+  const lookup = createLookup({ storage, storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
-  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links, readPicture };
+  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links, readPicture, lookup };
 }
 
 type Parts = ReturnType<typeof createParts>;
+
+function createVariants({ storage, limits }: Config, { lookup, readPicture, emit }: Parts) {
+  const { storageMs, transformQueue, outputPixels } = limits;
+  return createVariantStore({
+    ...{ storage, storageMs, lookup, readPicture, emit },
+    makeVariant: createTransformer({ maxPixels: outputPixels }),
+    // As many as image jobs run at once, so that pictures somebody paid for wait behind few of them.
+    gate: createGate({ limit: imageJobs.limit, queue: transformQueue, full: overloaded }),
+  });
+}
 
 type Route = readonly [path: string | RegExp, surface: Surface, methods: Methods];
 
@@ -127,6 +144,8 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
   const edit = editReader({ intake, editBytes, checkInput });
   const native = (reader: OperationReader) => ({ POST: picturesHandler(parts, nativeDialect, reader) });
   const openai = (reader: OperationReader) => ({ POST: picturesHandler(parts, openaiDialect, reader) });
+  const variants = createVariants(config, parts);
+  const versions = { variants, transforms: media.transforms, encoderId };
   const stored = { ...parts, storage, storageMs, maxTtlSeconds: media.maxTtlSeconds };
   return [
     ['/v1/inference/images/generate', 'native', native(generate)],
@@ -139,7 +158,7 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
     ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
-    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler(stored) }],
+    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler({ ...parts, ...versions }) }],
     ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],
   ];

@@ -1,6 +1,8 @@
 /** The OpenAPI 3.1 document of the router, made of the schemas that validate. */
+import type { Transforms } from '../core/variant.js';
 import { editSchema, generateSchema } from './schema.js';
 import { signSchema } from './sign.js';
+import { transformParameters } from './transform-query.js';
 
 /** An OpenAPI document: plain JSON. */
 export type OpenApiDocument = Readonly<Record<string, unknown>>;
@@ -13,6 +15,8 @@ interface Operation {
   readonly body?: unknown;
   /** Query parameters, and path parameters in braces. */
   readonly parameters?: Readonly<Record<string, string>>;
+  /** Query parameters that have one of a few values. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>;
   readonly answer: string;
   /** Readable without an API key. */
   readonly open?: boolean;
@@ -20,7 +24,7 @@ interface Operation {
 
 const JSON_ANSWER = 'application/json';
 
-function operations(maxTtlSeconds: number): readonly Operation[] {
+function operations({ maxTtlSeconds, transforms }: OpenApiOptions): readonly Operation[] {
   return [
     {
       id: 'generateImages',
@@ -110,10 +114,11 @@ function operations(maxTtlSeconds: number): readonly Operation[] {
     },
     {
       id: 'getMedia',
-      summary: 'A stored picture.',
+      summary: 'A stored picture, or a smaller or otherwise encoded version of it.',
       path: '/v1/media/{file}',
       method: 'get',
       parameters: { file: 'path', token: 'query', download: 'query' },
+      choices: transformParameters(transforms),
       answer: 'image/*',
       open: true,
     },
@@ -129,17 +134,24 @@ function operations(maxTtlSeconds: number): readonly Operation[] {
 }
 
 function operationObject(operation: Operation): object {
-  const { id, summary, body, parameters = {}, answer, open } = operation;
+  const { id, summary, body, parameters = {}, choices = {}, answer, open } = operation;
+  const allowed = Object.entries(choices).filter(([, values]) => values.length > 0);
   return {
     operationId: id,
     summary,
     ...(open === true && { security: [] }),
-    parameters: Object.entries(parameters).map(([name, place]) => ({
-      name,
-      in: place,
-      required: place === 'path',
-      schema: { type: 'string' },
-    })),
+    parameters: [
+      ...Object.entries(parameters).map(([name, place]) => ({
+        name,
+        in: place,
+        required: place === 'path',
+        schema: { type: 'string' },
+      })),
+      ...allowed.map(([name, values]) => ({
+        ...{ name, in: 'query', required: false },
+        schema: { type: 'string', enum: values },
+      })),
+    ],
     ...(body !== undefined && {
       requestBody: { required: true, content: { [JSON_ANSWER]: { schema: body } } },
     }),
@@ -156,12 +168,15 @@ export interface OpenApiOptions {
   readonly publicUrl: string | undefined;
   /** How long a link may live at most, in seconds. */
   readonly maxTtlSeconds: number;
+  /** Which versions of pictures may be asked for. */
+  readonly transforms: Transforms;
 }
 
 /** Makes the document. */
-export function createOpenApi({ publicUrl, maxTtlSeconds }: OpenApiOptions): OpenApiDocument {
+export function createOpenApi(options: OpenApiOptions): OpenApiDocument {
+  const { publicUrl } = options;
   const paths: Record<string, Record<string, object>> = {};
-  for (const operation of operations(maxTtlSeconds)) {
+  for (const operation of operations(options)) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
   }
   return {

@@ -66,6 +66,11 @@ export function storageError(cause: unknown): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'Storage is not available.', { cause });
 }
 
+/** The error for a picture that is gone. */
+export function notFound(): ImagesError {
+  return new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
+}
+
 /** Makes the function that reads kept pictures whole. */
 export function createPictureReader(
   options: Pick<PictureStoreOptions, 'storage' | 'storageMs' | 'emit'>,
@@ -74,8 +79,7 @@ export function createPictureReader(
 
   async function read(id: string, signal: AbortSignal): Promise<Uint8Array> {
     const object = await storage.get(pictureKey(id), { signal });
-    if (object === undefined)
-      throw new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
+    if (object === undefined) throw notFound();
     return await collect(object.body);
   }
 

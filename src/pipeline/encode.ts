@@ -1,5 +1,6 @@
 /** Encoder settings: what they cost decides them (CPU milliseconds for a photographic megapixel in parentheses). */
-import type { Sharp } from 'sharp';
+import { createHash } from 'node:crypto';
+import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat } from '../core/image.js';
 import { markPng, PROVENANCE_XMP } from './provenance.js';
 
@@ -36,4 +37,17 @@ export async function encodePicture(image: Sharp, settings: EncodeSettings): Pro
   // sharp would compress the mark into a chunk where readers of XMP do not look.
   if (settings.format === 'png') return markPng(await encoder.toBuffer());
   return encoder.withXmp(PROVENANCE_XMP).toBuffer();
+}
+
+// To be counted up with every change above that changes bytes.
+const SETTINGS_VERSION = 1;
+
+/**
+ * Eight hex digits that stand for whatever decides the bytes of an encoded picture beside the picture and its quality:
+ * these settings, sharp and its libraries, the processor. AVIF's also depend on how many threads sharp gives a picture.
+ */
+export function encoderId(format: ImageFormat): string {
+  const threads = format === 'avif' ? sharp.concurrency() : undefined;
+  const facts = JSON.stringify([SETTINGS_VERSION, sharp.versions, process.arch, threads]);
+  return createHash('sha256').update(facts).digest('hex').slice(0, 8);
 }

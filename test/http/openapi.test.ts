@@ -123,3 +123,18 @@ test('its server is publicUrl, where there is one', async (t) => {
   assert.deepEqual(servers, [{ url: publicUrl }]);
   assert.equal((await documentOf(t)).servers, undefined);
 });
+
+test('it lists the versions of a picture that may be asked for', async (t) => {
+  const media = { secrets: 'a secret that only tests know, 32+ bytes' };
+  const choicesOf = (document: Document) =>
+    (document.paths['/v1/media/{file}']?.get?.parameters ?? [])
+      .filter(({ schema }) => 'enum' in schema)
+      .map(({ name, schema }) => [name, (schema as { enum: string[] }).enum]);
+  const few = { widths: [320], heights: [], formats: ['webp'], qualities: [] } as const;
+  assert.deepEqual(choicesOf(await documentOf(t, { media: { ...media, transforms: few } })), [
+    ['w', ['320']],
+    ['fit', ['inside', 'cover']],
+    ['format', ['webp', 'auto']],
+  ]);
+  assert.deepEqual(choicesOf(await documentOf(t, { media: { ...media, transforms: false } })), []);
+});

@@ -20,7 +20,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       OpenApiDocument Operation PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
       Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
-      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage UpstreamCall UsageImplausible`,
+      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage TransformOptions UpstreamCall UsageImplausible`,
   },
   './providers/imagen': {
     values: `imagen`,

@@ -52,7 +52,11 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   testing: { may: ['testing/', 'errors', 'node:'], types: ['core/'] },
   'option-checks': { may: ['errors', 'leven'] },
   'model-options': { may: ['core/', 'errors', 'option-checks'] },
-  options: { may: ['core/', 'errors', 'model-options', 'option-checks'], types: ['http/identify'] },
+  'transform-options': { may: ['errors', 'option-checks'], types: ['core/'] },
+  options: {
+    may: ['core/', 'errors', 'model-options', 'option-checks', 'transform-options'],
+    types: ['http/identify'],
+  },
   router: {
     may: [
       'core/',
@@ -66,7 +70,10 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       'node:',
     ],
   },
-  index: { may: ['router', 'options', 'core/', 'errors', 'http/identify'], types: ['http/openapi'] },
+  index: {
+    may: ['router', 'options', 'core/', 'errors', 'http/identify'],
+    types: ['http/openapi', 'transform-options'],
+  },
 };
 
 /** The only files that gather exports of others. */

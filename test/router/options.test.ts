@@ -186,6 +186,36 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     path: 'media.publicUrl',
     says: /without query and fragment/,
   },
+  'a mistyped list of versions': {
+    options: withMedia({ transforms: { width: [64] } }),
+    path: 'media.transforms.width',
+    says: /did you mean widths/,
+  },
+  'a width that is no list': {
+    options: withMedia({ transforms: { widths: 64 } }),
+    path: 'media.transforms.widths',
+    says: /expected a list/,
+  },
+  'a width of a part of a pixel': {
+    options: withMedia({ transforms: { widths: [64, 1.5] } }),
+    path: 'media.transforms.widths[1]',
+    says: /expected a whole number/,
+  },
+  'a height no format has': {
+    options: withMedia({ transforms: { heights: [16_384] } }),
+    path: 'media.transforms.heights[0]',
+    says: /at most 16383/,
+  },
+  'a format nobody writes': {
+    options: withMedia({ transforms: { formats: ['gif'] } }),
+    path: 'media.transforms.formats[0]',
+    says: /expected one of png, jpeg, webp, avif/,
+  },
+  'a quality above the best': {
+    options: withMedia({ transforms: { qualities: [101] } }),
+    path: 'media.transforms.qualities[0]',
+    says: /at most 100/,
+  },
   'a mistyped money option': {
     options: withChange({ spend: { unknownCosts: 'charge' } }),
     path: 'spend.unknownCosts',
@@ -368,6 +398,12 @@ test('what is not given has its documented default', () => {
     ttlSeconds: 3600,
     maxTtlSeconds: 86_400,
     retentionSeconds: 604_800,
+    transforms: {
+      widths: [64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048],
+      heights: [64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1536, 2048],
+      formats: ['png', 'jpeg', 'webp', 'avif'],
+      qualities: [50, 75, 90],
+    },
   });
   assert.equal(limits.requestMs, 180_000);
   assert.deepEqual(spend, { unknownCost: 'charge', onStoreFailure: 'deny' });

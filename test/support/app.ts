@@ -1,6 +1,6 @@
 /** A running app with the router mounted, made of real parts: placeholder, memory storage, memory budget, API keys. */
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import express, { type Express } from 'express';
@@ -65,6 +65,8 @@ export interface TestApp {
   readonly url: string;
   /** The port on 127.0.0.1. */
   readonly port: number;
+  /** The server it runs in. */
+  readonly server: Server;
   /** Every event so far. */
   readonly events: ImagesEvent[];
   /** Every call that reached the placeholder so far. */
@@ -129,7 +131,7 @@ export async function createTestApp(t: Scope, options: TestAppOptions = {}): Pro
   const post = (path: string, body: object | string) =>
     withKey(http.post(path)).set('Content-Type', 'application/json').send(body);
   return {
-    ...{ app, router, url, port, events, calls, http },
+    ...{ app, router, url, port, server, events, calls, http },
     budget: settings.budget,
     storage: settings.storage,
     native: (body) => post('/v1/inference/images/generate', body),

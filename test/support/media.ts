@@ -1,8 +1,11 @@
 /** What tests of the media proxy share: a drawn picture with its link, and links of their own making. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { request } from 'node:http';
+import type { ImageContentType, Size } from '../../src/core/image.js';
 import type { MediaStorage, StoredObject } from '../../src/core/storage.js';
 import { createLinkSigner, type LinkSigner } from '../../src/media/link.js';
+import { createPictureId, mediaFile, pictureKey } from '../../src/media/picture-id.js';
 import type { TestApp } from './app.js';
 
 /** The secret tests of links use. */
@@ -129,4 +132,70 @@ export async function assertSameAnswer(one: Response, other: Response): Promise<
     return { status: answer.status, headers, body: { ...body, meta: undefined } };
   };
   assert.deepEqual(await facts(one), await facts(other));
+}
+
+/** A picture put straight into storage, by whoever can write there. */
+export interface PlacedPicture {
+  readonly id: string;
+  /** The path of its link, token included. */
+  readonly path: string;
+  /** The key it is stored under. */
+  readonly key: string;
+  readonly bytes: Buffer;
+}
+
+/** What is said of a placed picture. */
+export interface PlacedFacts {
+  readonly contentType?: ImageContentType | undefined;
+  readonly size?: Size | undefined;
+  readonly expiresAt?: number | undefined;
+}
+
+/** Puts bytes into storage as the router would a picture, and signs a link with {@link LINK_SECRET}. */
+export async function place(
+  storage: MediaStorage,
+  bytes: Buffer,
+  facts: PlacedFacts = {},
+): Promise<PlacedPicture> {
+  const { contentType = 'image/png', size = { width: 64, height: 64 } } = facts;
+  const { expiresAt = Date.now() + 3_600_000 } = facts;
+  const id = createPictureId('acme', Date.now());
+  const key = pictureKey(id);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const metadata = { model: 'placeholder/sketch', request: 'req_1', ...size };
+  await storage.put(key, bytes, { contentType, sha256, expiresAt, metadata });
+  const file = mediaFile(id, contentType);
+  return { id, key, bytes, path: `/v1/media/${file}?token=${linkSigner.sign(file, expiresAt)}` };
+}
+
+/** A storage that writes down what it was asked, as `get <last part of the key>`. */
+export interface RecordedStorage extends MediaStorage {
+  /** Everything asked so far. */
+  readonly asked: string[];
+}
+
+/** Wraps a storage so that what it is asked is written down. */
+export function recordingStorage(inner: MediaStorage): RecordedStorage {
+  const asked: string[] = [];
+  const note = (operation: string, key: string) => asked.push(`${operation} ${key.split('/').at(-1)}`);
+  return {
+    ...inner,
+    asked,
+    put: (key, ...rest) => {
+      note('put', key);
+      return inner.put(key, ...rest);
+    },
+    get: (key, ...rest) => {
+      note('get', key);
+      return inner.get(key, ...rest);
+    },
+    stat: (key) => {
+      note('stat', key);
+      return inner.stat(key);
+    },
+    delete: (key) => {
+      note('delete', key);
+      return inner.delete(key);
+    },
+  };
 }

@@ -1,0 +1,169 @@
+/** Answers with what is stored under a key, or with bytes at hand: plans, headers, body. */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Emit } from '../core/events.js';
+import type { StoredInfo, StoredObject } from '../core/storage.js';
+import {
+  type DeliveryHeaders,
+  type DeliveryPlan,
+  type DeliveryRequest,
+  planDelivery,
+  planUnread,
+  type ServedVersion,
+} from '../media/delivery.js';
+import { closeUnread, type Lookup } from '../media/lookup.js';
+import { storageError } from '../media/picture-store.js';
+import type { Exchange } from './exchange.js';
+
+/** A picture somebody with a good link asks for. */
+export interface Served {
+  /** Where it is stored. */
+  readonly key: string;
+  /** Whether what is stored there is it. */
+  readonly accepts: (info: StoredInfo) => boolean;
+  /** What its validators are made of. */
+  readonly version: (info: StoredInfo) => ServedVersion;
+  /** A name to save it under. */
+  readonly file: string;
+  /** Whether it should be saved instead of shown. */
+  readonly download: boolean;
+  /** When the link expires, in epoch milliseconds. */
+  readonly tokenExpiresAtMs: number;
+  /** Whether the `Accept` header of the request had a say. */
+  readonly varies: boolean;
+}
+
+/** Answers requests for pictures. */
+export interface MediaAnswers {
+  /** Answers with what is stored; `false` when it is not there. Throws `STORAGE_ERROR`. */
+  stored(exchange: Exchange, served: Served): Promise<boolean>;
+  /** Answers without a body where the conditions of the request ask for none; `false` when they do not. */
+  unread(
+    exchange: Exchange,
+    served: Omit<Served, 'version'> & { readonly version: ServedVersion },
+  ): Promise<boolean>;
+  /** Answers with bytes at hand. */
+  bytes(
+    exchange: Exchange,
+    served: Omit<Served, 'version'> & {
+      readonly version: DeliveryRequest['info'];
+      readonly bytes: Uint8Array;
+    },
+  ): Promise<void>;
+}
+
+type Body = Pick<StoredObject, 'body'>;
+
+/** What answers take. */
+export interface MediaAnswersOptions {
+  /** Looks pictures up. */
+  readonly lookup: Lookup;
+  /** Raises events. */
+  readonly emit: Emit;
+}
+
+const DECIDING_HEADERS = [
+  'range',
+  'if-none-match',
+  'if-modified-since',
+  'if-match',
+  'if-unmodified-since',
+] as const satisfies readonly (keyof DeliveryHeaders)[];
+
+// What memory hands out at once: small enough that a slow connection takes no copy of a whole picture.
+const SLICE_BYTES = 64 * 1024;
+
+/** Makes the answers. A body that breaks breaks the connection; a client that leaves closes its source. */
+export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): MediaAnswers {
+  async function send(exchange: Exchange, plan: DeliveryPlan & { readonly varies: boolean }, object?: Body) {
+    const { res, requestId } = exchange;
+    res.statusCode = plan.status;
+    for (const [name, value] of Object.entries(plan.headers)) res.setHeader(name, value);
+    if (plan.varies) res.vary('Accept');
+    if (object === undefined) {
+      res.end();
+      return;
+    }
+    // The client left while storage was asked.
+    if (res.destroyed) return closeUnread(object);
+    try {
+      await pipeline(Readable.from(object.body, { objectMode: false }), res);
+    } catch (cause) {
+      if (isClientGone(cause)) return;
+      emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
+      // Breaking the connection is the only way left to say that the body is not whole.
+      res.destroy();
+    }
+  }
+
+  function plan(exchange: Exchange, served: Served, info: StoredInfo) {
+    const { size, contentType } = info;
+    return planOf(exchange, { ...served, version: { ...served.version(info), size, contentType } });
+  }
+
+  async function storedWhole(exchange: Exchange, served: Served): Promise<boolean> {
+    const object = await lookup.get(served.key, exchange.requestId);
+    if (object === undefined) return false;
+    if (!served.accepts(object)) {
+      await closeUnread(object);
+      return false;
+    }
+    await send(exchange, plan(exchange, served, object), object);
+    return true;
+  }
+
+  async function storedInPart(exchange: Exchange, served: Served): Promise<boolean> {
+    const { requestId } = exchange;
+    const info = await lookup.stat(served.key, requestId);
+    if (info === undefined || !served.accepts(info)) return false;
+    const planned = plan(exchange, served, info);
+    const object = planned.body ? await lookup.get(served.key, requestId, planned.range) : undefined;
+    if (planned.body && object === undefined) return false;
+    if (object !== undefined && object.sha256 !== info.sha256) {
+      await closeUnread(object);
+      throw storageError(new Error('the object changed between two reads'));
+    }
+    await send(exchange, planned, object);
+    return true;
+  }
+
+  return {
+    // A plain GET needs one look-up: nothing can keep its body from being sent.
+    stored: (exchange, served) => (isPlain(exchange) ? storedWhole : storedInPart)(exchange, served),
+    async unread(exchange, served) {
+      const { varies, tokenExpiresAtMs, version } = served;
+      const { headers } = exchange.req;
+      const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
+      if (planned !== undefined) await send(exchange, { ...planned, varies });
+      return planned !== undefined;
+    },
+    async bytes(exchange, { bytes, ...served }) {
+      const planned = planOf(exchange, served);
+      const { start, end } = planned.range ?? { start: 0, end: bytes.byteLength - 1 };
+      const body = slices(bytes.subarray(start, end + 1));
+      await send(exchange, planned, planned.body ? { body } : undefined);
+    },
+  };
+}
+
+function planOf(
+  { req }: Exchange,
+  served: Omit<Served, 'version'> & { readonly version: DeliveryRequest['info'] },
+): DeliveryPlan & { readonly varies: boolean } {
+  const { version, file, download, tokenExpiresAtMs, varies } = served;
+  const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
+  const asked = { method, headers: req.headers, nowMs: Date.now() } as const;
+  return { ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }), varies };
+}
+
+function isPlain({ req }: Exchange): boolean {
+  return req.method === 'GET' && DECIDING_HEADERS.every((name) => req.headers[name] === undefined);
+}
+
+async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) yield bytes.subarray(at, at + SLICE_BYTES);
+}
+
+function isClientGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
+}

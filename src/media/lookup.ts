@@ -1,0 +1,59 @@
+/** Looks stored pictures up: within a time limit, failures told, nothing left open. */
+import type { Emit } from '../core/events.js';
+import type { ByteRange, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import { within } from '../core/wait.js';
+import { storageError } from './picture-store.js';
+
+/** Looks stored objects up. Both throw `STORAGE_ERROR` where storage fails or does not answer in time. */
+export interface Lookup {
+  /** Describes an object. */
+  stat(key: string, requestId: string): Promise<StoredInfo | undefined>;
+  /** Opens an object. One that opens too late is closed again. */
+  get(key: string, requestId: string, range?: ByteRange): Promise<StoredObject | undefined>;
+}
+
+/** What looking up takes. */
+export interface LookupOptions {
+  /** Where pictures are. */
+  readonly storage: MediaStorage;
+  /** How long storage may take to answer, in milliseconds. */
+  readonly storageMs: number;
+  /** Raises events. */
+  readonly emit: Emit;
+}
+
+/** Makes a lookup. */
+export function createLookup({ storage, storageMs, emit }: LookupOptions): Lookup {
+  const late = () => new Error(`storage did not answer within ${storageMs} ms`);
+
+  async function asked<T>(operation: 'get' | 'stat', requestId: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await within(ask(), storageMs, late);
+    } catch (cause) {
+      emit({ type: 'storage.failed', level: 'error', requestId, operation, cause });
+      throw storageError(cause);
+    }
+  }
+
+  return {
+    stat: (key, requestId) => asked('stat', requestId, () => storage.stat(key)),
+    async get(key, requestId, range) {
+      let waiting = true;
+      const opening = async () => {
+        const object = await storage.get(key, { range });
+        if (!waiting && object !== undefined) await closeUnread(object);
+        return object;
+      };
+      try {
+        return await asked('get', requestId, opening);
+      } finally {
+        waiting = false;
+      }
+    },
+  };
+}
+
+/** Closes an object nobody will read. */
+export async function closeUnread(object: Pick<StoredObject, 'body'>): Promise<void> {
+  await object.body[Symbol.asyncIterator]().return?.();
+}
