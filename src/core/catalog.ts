@@ -7,12 +7,18 @@ import { type ModelStatus, modelStatus } from './lifecycle.js';
 import { isAlias } from './model-settings.js';
 import type { Successor } from './provider.js';
 
-/** What a slug leads to for a caller. */
-export interface Target {
-  /** The slug asked for: the host's alias, or that of {@link Target.asked}. */
+/** What a slug stands for in listings. */
+export interface Listing {
+  /** The slug: the host's alias, or that of {@link Listing.asked}. */
   readonly name: string;
-  /** The model asked for: its rules are the client's. */
+  /** The model of that slug: its rules are the client's. */
   readonly asked: CatalogEntry;
+  /** The model that draws; `undefined` for a retired one nobody serves. */
+  readonly serving: CatalogEntry | undefined;
+}
+
+/** What a slug leads to for a caller. */
+export interface Target extends Listing {
   /** The model that draws; the same unless another serves it. */
   readonly serving: CatalogEntry;
   /** How settings translate on the way from one to the other, in order; empty when they are the same. */
@@ -29,9 +35,9 @@ export interface Catalog {
    */
   resolve(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Target;
   /** The model of a slug, whoever draws it. Throws `MODEL_NOT_FOUND` or `MODEL_ACCESS_DENIED`. */
-  find(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): CatalogEntry;
-  /** Every model the caller may use, by slug. */
-  list(caller: Caller): readonly CatalogEntry[];
+  find(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Listing;
+  /** Every model the caller may use, and every alias of one, by slug. */
+  list(caller: Caller): readonly Listing[];
 }
 
 /** Makes a catalog. Throws `ConfigError` for unpriced models, aliases of nothing and backends nobody offers. */
@@ -43,10 +49,15 @@ export function createCatalog(options: CatalogOptions): Catalog {
     bareNames.set(bare, bareNames.has(bare) ? undefined : slug);
   }
 
+  const aliases = new Map(
+    Object.entries(options.models).flatMap(([name, settings]) =>
+      isAlias(settings) ? [[name, settings.aliasOf] as const] : [],
+    ),
+  );
+
   function canonical(name: string, bare: boolean): string {
-    const settings = Object.hasOwn(options.models, name) ? options.models[name] : undefined;
-    if (settings !== undefined && isAlias(settings)) return settings.aliasOf;
-    return (bare && !entries.has(name) ? bareNames.get(name) : undefined) ?? name;
+    const own = aliases.get(name) ?? (entries.has(name) ? name : undefined);
+    return own ?? (bare ? bareNames.get(name) : undefined) ?? name;
   }
 
   function successorOf(entry: CatalogEntry): Successor | undefined {
@@ -90,30 +101,31 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return [entry.slug, ...(served(entry)?.successors ?? []).map(({ slug }) => slug)];
   }
 
-  function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): CatalogEntry {
-    const slug = canonical(name, bare);
-    const entry = entryOf(slug);
-    if (entry === undefined) throw notFound();
-    const barred = trail(entry).find((hop) => !mayUse(caller, hop));
+  function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): Listing {
+    const asked = entryOf(canonical(name, bare));
+    if (asked === undefined) throw notFound();
+    const barred = trail(asked).find((hop) => !mayUse(caller, hop));
     if (barred !== undefined) throw denied(barred);
-    return entry;
+    return { name: aliases.has(name) ? name : asked.slug, asked, serving: served(asked)?.serving };
+  }
+
+  function list(caller: Caller): readonly Listing[] {
+    return [...entries.keys(), ...aliases.keys()].sort().flatMap((name) => {
+      const asked = entryOf(aliases.get(name) ?? name);
+      if (asked === undefined || !trail(asked).every((hop) => mayUse(caller, hop))) return [];
+      return [{ name, asked, serving: served(asked)?.serving }];
+    });
   }
 
   return {
     find,
-    resolve(name, asker) {
-      const asked = find(name, asker);
+    list,
+    resolve(slug, asker) {
+      const { name, asked } = find(slug, asker);
       const drawn = served(asked);
       if (drawn === undefined) throw retired(asked);
-      const settings = Object.hasOwn(options.models, name) ? options.models[name] : undefined;
-      const written = settings !== undefined && isAlias(settings) ? name : asked.slug;
-      return { name: written, asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
+      return { name, asked, ...drawn, status: modelStatus(asked.model, Date.now()) };
     },
-    list: (caller) =>
-      [...entries.keys()]
-        .flatMap((slug) => entryOf(slug) ?? [])
-        .filter((entry) => trail(entry).every((slug) => mayUse(caller, slug)))
-        .sort((a, b) => (a.slug < b.slug ? -1 : 1)),
   };
 }
 

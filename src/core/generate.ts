@@ -3,7 +3,6 @@
  * that validation, access, budget, storage and accounting cannot differ between them.
  */
 import { ImagesError, isImagesError } from '../errors.js';
-import type { Backend } from './backends.js';
 import type { Once } from './budget.js';
 import { runCall } from './call.js';
 import {
@@ -22,12 +21,10 @@ import { merge } from './iterate.js';
 import type { Amounts, BucketRoom, Ledger, Reservation } from './ledger.js';
 import { type RequestHead, type RequestOutcome, writeOutcome } from './outcome.js';
 import type { Plan } from './plan.js';
-import { ceiling, type PricedCall } from './prices.js';
-import type { Model } from './provider.js';
 import type { ImageRequest } from './request.js';
-import { canDraw, planRequest } from './rules.js';
+import { planRequest } from './rules.js';
+import { ableBackends, splitCalls } from './shares.js';
 import { booked, endOf, sum } from './summary.js';
-import { invalid } from './validation.js';
 
 /** What the use case is made of. */
 export interface ImagesOptions extends CallTools {
@@ -118,49 +115,6 @@ export interface Images {
   prepare(request: ImageRequest, asker: Asker): Job;
 }
 
-interface Share {
-  readonly offset: number;
-  readonly priced: PricedCall;
-  readonly microUsd: number;
-}
-
-/**
- * Splits a request into calls that each of its backends can take, each with its part of the ceiling: the dearest
- * backend's, because any of them may come to draw.
- */
-function splitCalls(n: number, { settings }: Plan, backends: readonly Backend[]): readonly Share[] {
-  const shares: Share[] = [];
-  const perCall = Math.min(...backends.map(({ model }) => mostPerCall(model, settings.previews)));
-  for (let offset = 0; offset < n; offset += perCall) {
-    const { prompt, negativePrompt, size, quality, inputs, mask, previews } = settings;
-    const priced: PricedCall = {
-      ...{ prompt, negativePrompt, size, quality, previews },
-      n: Math.min(perCall, n - offset),
-      inputs: inputs.length + (mask === undefined ? 0 : 1),
-    };
-    const ceilings = backends.map(({ price }) => ceiling(price, priced));
-    if (ceilings.includes(undefined)) throw unpriced();
-    shares.push({ offset, priced, microUsd: Math.max(...ceilings.map((amount) => amount ?? 0)) });
-  }
-  return shares;
-}
-
-/** The most pictures a model draws in one call, which may be fewer with previews. */
-function mostPerCall(model: Model, previews: number): number {
-  const { maxImages, maxImagesWithPreviews = maxImages } = model;
-  return previews > 0 ? Math.min(maxImages, maxImagesWithPreviews) : maxImages;
-}
-
-function firstCeiling([first]: readonly Backend[], priced: PricedCall): number {
-  return (first === undefined ? undefined : ceiling(first.price, priced)) ?? 0;
-}
-
-function unpriced(): ImagesError {
-  return invalid([
-    { field: 'size', message: 'this model has no price in this size and quality, so it is not sold' },
-  ]);
-}
-
 /** A place among the requests in flight. A request whose time passes while it waits met a crowd, not a slow provider. */
 async function admitted(admission: Gate, deadline: Deadline): Promise<() => void> {
   try {
@@ -194,15 +148,10 @@ export function createImages(options: ImagesOptions): Images {
   function prepare(request: ImageRequest, { caller, bare }: Asker): Job {
     const target = catalog.resolve(request.model, { caller, bare });
     const plan = planRequest(request, target);
-    const backends = target.serving.backends.filter(({ model }) => canDraw(model, plan));
-    if (backends.length === 0) {
-      throw invalid([
-        { field: 'model', message: `${target.serving.slug} draws for it and cannot do all of this` },
-      ]);
-    }
+    const backends = ableBackends(request.n, plan, target.serving);
     const shares = splitCalls(request.n, plan, backends);
     const amounts: Amounts = { microUsd: sum(shares.map(({ microUsd }) => microUsd)), images: request.n };
-    const expectedMicroUsd = sum(shares.map(({ priced }) => firstCeiling(backends, priced)));
+    const expectedMicroUsd = sum(shares.map(({ expectedMicroUsd }) => expectedMicroUsd));
     const { tenant } = caller;
 
     async function* run(context: RunContext): AsyncGenerator<RequestEvent, void> {

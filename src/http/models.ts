@@ -1,6 +1,6 @@
 /** Model listings on both surfaces, made of the same data that validates requests. */
 import type { CatalogEntry } from '../core/backends.js';
-import type { Catalog } from '../core/catalog.js';
+import type { Catalog, Listing } from '../core/catalog.js';
 import { type ModelStatus, modelStatus } from '../core/lifecycle.js';
 import { formatUsd, isTokenPrice } from '../core/prices.js';
 import type { Model, Price, PriceTable } from '../core/provider.js';
@@ -80,29 +80,36 @@ function pricingOf(price: Price): object {
   };
 }
 
-function nativeModel(entry: CatalogEntry, routing: Routing): object {
-  const { slug, model, backends } = entry;
-  const { shutdownAt, successor } = model.lifecycle ?? {};
-  const status = modelStatus(model, Date.now());
+/** What the model can do is its own; what it costs and how it is are those of whoever draws for it. */
+function nativeModel({ name, asked, serving }: Listing, routing: Routing): object {
+  const { model } = asked;
+  const { shutdownAt } = model.lifecycle ?? {};
+  const { backends } = serving ?? asked;
+  const successor = successorOf(asked, serving);
   return {
-    slug,
+    slug: name,
     display_name: model.displayName,
     modality: 'image',
-    status,
-    health_status: status === 'retired' ? 'unavailable' : routing.health(backends),
-    active_backend_count: backends.filter(routing.isOpen).length,
+    status: modelStatus(model, Date.now()),
+    health_status: serving === undefined ? 'unavailable' : routing.health(backends),
+    active_backend_count: serving === undefined ? 0 : backends.filter(routing.isOpen).length,
     total_backend_count: backends.length,
-    capabilities: capabilitiesOf(entry),
+    capabilities: capabilitiesOf(asked),
     pricing: pricingOf(backends[0].price),
     ...(shutdownAt !== undefined && { shutdown_date: shutdownAt }),
-    ...(successor !== undefined && { successor: successor.slug }),
+    ...(successor !== undefined && { successor }),
   };
 }
 
-function openaiModel({ slug, model }: CatalogEntry): object {
+/** Who draws in a model's place, or will once it is retired. */
+function successorOf({ slug, model }: CatalogEntry, serving: CatalogEntry | undefined): string | undefined {
+  return serving !== undefined && serving.slug !== slug ? serving.slug : model.lifecycle?.successor?.slug;
+}
+
+function openaiModel({ name, asked: { slug, model } }: Listing): object {
   const { shutdownAt } = model.lifecycle ?? {};
   return {
-    id: slug,
+    id: name,
     object: 'model',
     created: 0,
     owned_by: slug.split('/')[0],
@@ -113,13 +120,13 @@ function openaiModel({ slug, model }: CatalogEntry): object {
 const STATUSES: readonly string[] = ['active', 'deprecated', 'retired'] satisfies readonly ModelStatus[];
 
 /** The models a query asks for. Throws `VALIDATION_ERROR` for a status there is none of. */
-function matching(entries: readonly CatalogEntry[], query: URLSearchParams): readonly CatalogEntry[] {
+function matching(listings: readonly Listing[], query: URLSearchParams): readonly Listing[] {
   const status = query.get('status');
   if (status !== null && !STATUSES.includes(status)) {
     throw invalid([{ field: 'status', message: 'expected active, deprecated or retired' }]);
   }
   if ((query.get('modality') ?? 'image') !== 'image') return [];
-  return entries.filter(({ model }) => status === null || modelStatus(model, Date.now()) === status);
+  return listings.filter(({ asked }) => status === null || modelStatus(asked.model, Date.now()) === status);
 }
 
 /** The slug of a path such as `/v1/models/openai/dall-e-3` or `/v1/models/openai%2Fdall-e-3`. */
@@ -140,14 +147,14 @@ export function nativeModelsHandler({ intake, catalog, routing }: ModelsOptions)
     const query = queryOf(req);
     const { limit, after } = pageOf(query);
     const found = matching(catalog.list(caller), query);
-    const rest = found.filter(({ slug }) => after === undefined || slug > after);
+    const rest = found.filter(({ name }) => after === undefined || name > after);
     const items = rest.slice(0, limit);
     const last = items.at(-1);
     const hasMore = rest.length > items.length;
-    const nextCursor = hasMore && last !== undefined ? cursorAfter(last.slug) : null;
+    const nextCursor = hasMore && last !== undefined ? cursorAfter(last.name) : null;
     sendJson(res, 200, {
       status: 'ok',
-      data: { items: items.map((entry) => nativeModel(entry, routing)) },
+      data: { items: items.map((listing) => nativeModel(listing, routing)) },
       pagination: { has_more: hasMore, next_cursor: nextCursor },
       meta: { request_id: requestId },
     });

@@ -56,6 +56,24 @@ test('the first provider of a model draws, and the others are left alone', async
   assert.deepEqual(counts(a, b), [1, 0]);
 });
 
+test('a backend without a price for what is asked is passed over', async (t) => {
+  const a = vendor('a', {}, { price: { '64x64': { '*': usd(0.01) } } });
+  const b = vendor('b', {}, { price: usd(0.05) });
+  const app = await appOf(t, [a, b]);
+  assert.equal((await app.native({ ...BODY, size: '96x48' })).body.data.usage.cost, '0.050000');
+  assert.equal((await app.native({ ...BODY, size: '64x64' })).body.data.usage.cost, '0.010000');
+  assert.deepEqual(counts(a, b), [1, 1]);
+});
+
+test('what no backend has a price for is refused, and nobody draws', async (t) => {
+  const price = { '64x64': { '*': usd(0.01) } };
+  const [a, b] = [vendor('a', {}, { price }), vendor('b', {}, { price })];
+  const app = await appOf(t, [a, b]);
+  const { body } = await app.native({ ...BODY, size: '96x48' }).expect(422);
+  assert.equal(body.error.details[0].field, 'size');
+  assert.deepEqual(counts(a, b), [0, 0]);
+});
+
 test('backends reorders providers', async (t) => {
   const [a, b, c] = [vendor('a'), vendor('b'), vendor('c')];
   const backends = [{ provider: 'c' }, { provider: 'a' }, { provider: 'b' }];

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { usd } from '../../src/core/windows.js';
+import { ProviderError } from '../../src/errors.js';
 import { bearerKeys, hashKey } from '../../src/http/identify.js';
 import { type PlaceholderModel, placeholder } from '../../src/providers/placeholder.js';
 import { createTestApp, TEST_CALLER, TEST_KEY, type TestAppOptions } from '../support/app.js';
@@ -227,11 +228,68 @@ test('a name two vendors have is not found without its vendor', async (t) => {
   await app.get('/oai/v1/models/same').expect(404);
 });
 
-test("a host's own name leads to the model it stands for", async (t) => {
-  const app = await createTestApp(t, { ...withModels, models: { fast: { aliasOf: 'acme/active' } } });
-  const { body } = await app.get('/v1/models/fast').expect(200);
-  assert.equal(body.data.slug, 'acme/active');
-  assert.equal((await app.get('/oai/v1/models/fast').expect(200)).body.id, 'acme/active');
+const withAliases: TestAppOptions = {
+  ...withModels,
+  models: { fast: { aliasOf: 'acme/active' }, 'house/plain': { aliasOf: 'other/plain' } },
+};
+const ALIASED = [...SLUGS, 'fast', 'house/plain'].sort();
+
+test("a host's own name is a model like the one it stands for", async (t) => {
+  const app = await createTestApp(t, withAliases);
+  const { data } = (await app.get('/v1/models/acme/active').expect(200)).body;
+  assert.deepEqual((await app.get('/v1/models/fast').expect(200)).body.data, { ...data, slug: 'fast' });
+  const { body } = await app.get('/oai/v1/models/fast').expect(200);
+  assert.deepEqual(body, { id: 'fast', object: 'model', created: 0, owned_by: 'acme' });
+});
+
+test("a host's own names are listed on both surfaces, and pages run through them", async (t) => {
+  const app = await createTestApp(t, withAliases);
+  assert.deepEqual(slugsOf((await app.get('/v1/models')).body), ALIASED);
+  const { body } = await app.get('/oai/v1/models');
+  assert.deepEqual(
+    body.data.map(({ id }: { id: string }) => id),
+    ALIASED,
+  );
+  const paged: string[] = [];
+  for (let cursor = ''; cursor !== 'none'; ) {
+    const { body: page } = await app.get(`/v1/models?limit=2${cursor && `&cursor=${cursor}`}`).expect(200);
+    paged.push(...slugsOf(page));
+    cursor = page.pagination.next_cursor ?? 'none';
+  }
+  assert.deepEqual(paged, ALIASED);
+});
+
+test("a host's own name is listed for whoever may use the model it stands for", async (t) => {
+  const app = await createTestApp(t, { ...withAliases, caller: { models: ['other/*', 'fast'] } });
+  assert.deepEqual(slugsOf((await app.get('/v1/models')).body), ['house/plain', 'other/plain']);
+  await app.get('/v1/models/fast').expect(403);
+});
+
+test('a model another draws for is listed with the price and the health of that one', async (t) => {
+  const app = await createTestApp(t, {
+    providers: [
+      placeholder({
+        models: MODELS.map((model) => ({ ...model, price: model.price ?? usd(0.5) })),
+        fail: () => new ProviderError('unavailable', 'Down.', { billed: 'unknown' }),
+      }),
+    ],
+    models: { 'other/plain': { servedBy: 'acme/listed' } },
+  });
+  const priceOf = async (slug: string) => {
+    const { pricing, successor } = (await app.get(`/v1/models/${slug}`).expect(200)).body.data;
+    return [successor, pricing];
+  };
+  assert.deepEqual(await priceOf('acme/gone'), ['acme/active', { currency: 'USD', per_image: '0.040000' }]);
+  assert.deepEqual(await priceOf('other/plain'), ['acme/listed', PRICINGS['acme/listed']]);
+  for (let call = 0; call < 5; call += 1) await app.native({ model: 'acme/active', prompt: 'a hill' });
+  const { data } = (await app.get('/v1/models/acme/gone').expect(200)).body;
+  assert.deepEqual([data.health_status, data.active_backend_count], ['unhealthy', 0]);
+});
+
+test('a retired model nobody draws for is unavailable', async (t) => {
+  const app = await createTestApp(t, withModels);
+  const { data } = (await app.get('/v1/models/acme/refused').expect(200)).body;
+  assert.deepEqual([data.health_status, data.active_backend_count], ['unavailable', 0]);
 });
 
 test('a caller sees the models it may use, and 403 for the others on both surfaces', async (t) => {
