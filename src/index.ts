@@ -102,6 +102,12 @@ export {
 } from './errors.js';
 export { anyone, bearerKeys, hashKey, type Identify, type KeyTable } from './http/identify.js';
 export type { OpenApiDocument } from './http/openapi.js';
-export type { ImagesRouterOptions, LimitOptions, MediaOptions, SpendOptions } from './options.js';
+export type {
+  ImagesRouterOptions,
+  LimitOptions,
+  MediaOptions,
+  PictureOptions,
+  SpendOptions,
+} from './options.js';
 export { createImagesRouter, type ImagesRouter, type ImagesRouterControls } from './router.js';
 export type { TransformOptions } from './transform-options.js';

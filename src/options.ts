@@ -29,6 +29,8 @@ export interface ImagesRouterOptions {
   readonly spend?: SpendOptions | undefined;
   /** Origins (`https://app.example.com`) whose pages may post with a person's cookies. @defaultValue `[]` */
   readonly trustedOrigins?: readonly string[] | undefined;
+  /** How pictures of providers are checked, and when they are encoded anew. */
+  readonly pictures?: PictureOptions | undefined;
   /** Bounds of everything. */
   readonly limits?: LimitOptions | undefined;
   /** Takes a well-formed `X-Request-Id` of a request for its own. @defaultValue `false` */
@@ -59,6 +61,21 @@ export interface SpendOptions {
   readonly unknownCost?: 'charge' | 'waive' | undefined;
   /** When the budget store is down: refuse, or draw unmetered. @defaultValue `'deny'` */
   readonly onStoreFailure?: 'deny' | 'allow' | undefined;
+}
+
+/** How pictures of providers are checked, and when they are encoded anew. */
+export interface PictureOptions {
+  /**
+   * How a picture is checked whose pixels stay as they are: `'decode'` decodes every pixel; `'container'` trusts the
+   * container (checksums of PNG, lengths and ends of all), which costs a twentieth and lets damage of JPEG and WebP
+   * inside its pixels through. @defaultValue `'decode'`
+   */
+  readonly verify?: 'decode' | 'container' | undefined;
+  /**
+   * `'needed'` encodes a picture anew only where the request asks for other pixels or another format than came, or
+   * where viewers would show it differently; `'always'` encodes every picture, content credentials or not. @defaultValue `'needed'`
+   */
+  readonly reencode?: 'needed' | 'always' | undefined;
 }
 
 /** Bounds of everything. All are whole numbers of at least 1; times are less than 25 days. */
@@ -117,6 +134,8 @@ export interface Config {
   readonly spend: Complete<SpendOptions>;
   /** See {@link ImagesRouterOptions.trustedOrigins}. */
   readonly trustedOrigins: readonly string[];
+  /** See {@link ImagesRouterOptions.pictures}. */
+  readonly pictures: Complete<PictureOptions>;
   /** See {@link ImagesRouterOptions.limits}. */
   readonly limits: Complete<LimitOptions>;
   /** See {@link ImagesRouterOptions.trustRequestId}. */
@@ -153,9 +172,11 @@ const DEFAULT_MEDIA = {
 
 const DEFAULT_SPEND: Complete<SpendOptions> = { unknownCost: 'charge', onStoreFailure: 'deny' };
 
+const DEFAULT_PICTURES: Complete<PictureOptions> = { verify: 'decode', reencode: 'needed' };
+
 const OPTION_NAMES = [
   ...['providers', 'storage', 'media', 'identify', 'budget', 'models', 'spend', 'trustedOrigins'],
-  ...['limits', 'trustRequestId', 'onEvent'],
+  ...['pictures', 'limits', 'trustRequestId', 'onEvent'],
 ];
 
 // A longer timer would overflow and fire at once.
@@ -248,6 +269,9 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   const spend = withDefaults(DEFAULT_SPEND, options.spend, 'spend');
   checkChoice(spend.unknownCost, 'spend.unknownCost', ['charge', 'waive']);
   checkChoice(spend.onStoreFailure, 'spend.onStoreFailure', ['deny', 'allow']);
+  const pictures = withDefaults(DEFAULT_PICTURES, options.pictures, 'pictures');
+  checkChoice(pictures.verify, 'pictures.verify', ['decode', 'container']);
+  checkChoice(pictures.reencode, 'pictures.reencode', ['needed', 'always']);
   const limits = withDefaults(DEFAULT_LIMITS, options.limits, 'limits');
   for (const [name, value] of Object.entries(limits)) {
     checkWhole(value, `limits.${name}`, name.endsWith('Ms') ? MAX_TIMER_MS : undefined);
@@ -258,7 +282,7 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   }
   checkChoice(trustRequestId, 'trustRequestId', [true, false]);
   return {
-    ...{ providers, storage, budget, identify, models, spend, trustedOrigins, limits },
+    ...{ providers, storage, budget, identify, models, spend, trustedOrigins, pictures, limits },
     media: resolveMedia(options.media),
     trustRequestId,
     onEvent: onEvent ?? (() => undefined),

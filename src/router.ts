@@ -96,7 +96,7 @@ function createParts(config: Config) {
   const routing = createRouting();
   const images = createImages({
     ...{ catalog, ledger, routing, emit },
-    finish: createFinisher({ maxPixels: limits.outputPixels }),
+    finish: createFinisher({ maxPixels: limits.outputPixels, ...config.pictures }),
     store: createPictureStore({
       ...{ storage, emit },
       retentionSeconds: media.retentionSeconds,

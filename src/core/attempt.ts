@@ -86,7 +86,10 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
   if (event.type === 'blocked') return recordFailure(record, index, withheld(event.reason));
   record.arrived += 1;
   try {
-    const picture = await deliverPicture(event, { ...order, model: backend.model.slug, index }, tools);
+    const { model, provider } = backend;
+    const { contentCredentials = false } = provider;
+    const drawn = { ...order, model: model.slug, index, contentCredentials };
+    const picture = await deliverPicture(event, drawn, tools);
     const { bytes: _, ...facts } = picture;
     record.pictures.push(facts);
     return { type: 'picture', picture };

@@ -43,20 +43,31 @@ export interface DeliveryOrder {
   readonly deadline: Deadline;
 }
 
+/** Which picture this is, and who drew it. */
+export interface DrawnPicture extends DeliveryOrder {
+  /** The slug that drew it. */
+  readonly model: string;
+  /** Its place in the request. */
+  readonly index: number;
+  /** Whether its provider signs what it makes. */
+  readonly contentCredentials: boolean;
+}
+
 /**
  * Finishes and stores one picture. Throws an `ImagesError` for a picture that cannot be delivered. Pictures that
  * came in time are finished even when the time for providers is up meanwhile, because they are paid for.
  */
 export async function deliverPicture(
   event: ImageEvent,
-  order: DeliveryOrder & { readonly model: string; readonly index: number },
+  order: DrawnPicture,
   { finish, store }: DeliveryTools,
 ): Promise<DeliveredPicture> {
-  const { plan, delivery, tenant, requestId, model, index } = order;
+  const { plan, delivery, tenant, requestId, model, index, contentCredentials } = order;
   const { size, format, compression } = plan;
   const { signal } = order.deadline;
   try {
-    const picture = await finish({ bytes: event.image.bytes, size, format, compression, signal });
+    const { bytes } = event.image;
+    const picture = await finish({ bytes, size, format, compression, contentCredentials, signal });
     const keeping = delivery.stored ? store(picture, { tenant, requestId, model, signal }) : undefined;
     // Bytes in hand are delivered whether storage takes them or not.
     const stored = await (delivery.bytes ? keeping?.catch(() => undefined) : keeping);
@@ -87,7 +98,8 @@ export async function finishPreview(
   const { format, compression } = plan;
   const { signal } = deadline;
   try {
-    return await finish({ bytes: image.bytes, size: undefined, format, compression, signal });
+    const { bytes } = image;
+    return await finish({ bytes, size: undefined, format, compression, contentCredentials: false, signal });
   } catch {
     signal.throwIfAborted();
     return undefined;

@@ -11,20 +11,20 @@ export interface PictureOrder {
   readonly format: ImageFormat | undefined;
   /** 0 (smallest) to 100 (best); `undefined` takes the format's default. */
   readonly compression: number | undefined;
+  /** Whether its provider signs what it makes: then a C2PA manifest is worth keeping, and the bytes with it. */
+  readonly contentCredentials: boolean;
   /** Gives up waiting for a worker when aborted. */
   readonly signal: AbortSignal;
 }
 
-/** A picture that was decoded in full and is what was ordered. */
+/** A picture that was checked and is what was ordered. */
 export interface FinishedPicture {
-  /** Encoded, without metadata. */
+  /** Encoded, with nothing but the pixels and the mark that a machine made them, or as its provider signed it. */
   readonly bytes: Uint8Array;
   /** Its true type. */
   readonly contentType: ImageContentType;
   /** Its true pixels. */
   readonly size: Size;
-  /** SHA-256 of the bytes, 64 lower-case hex digits. */
-  readonly sha256: string;
 }
 
 /** Checks and finishes a picture. Throws `UPSTREAM_SHAPE_MISMATCH` when it is none, broken, or of another shape. */

@@ -1,4 +1,5 @@
 /** Keeping pictures: a finished picture gets an id, a key and an expiry, and is put into the host's storage. */
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
 import type {
@@ -25,6 +26,12 @@ export interface PictureStoreOptions {
   readonly emit: Emit;
 }
 
+interface Keeping {
+  readonly owner: PictureOwner;
+  readonly sha256: string;
+  readonly expiresAt: number;
+}
+
 /** How often storing a picture is tried. */
 export const ATTEMPTS = 3;
 const FIRST_RETRY_MS = 100;
@@ -33,9 +40,10 @@ const FIRST_RETRY_MS = 100;
 export function createPictureStore(options: PictureStoreOptions): StorePicture {
   const { storage, retentionSeconds, storageMs, emit } = options;
 
-  function put(key: string, picture: FinishedPicture, owner: PictureOwner & { readonly expiresAt: number }) {
-    const { bytes, contentType, sha256, size } = picture;
-    const { expiresAt, requestId, model } = owner;
+  function put(key: string, picture: FinishedPicture, keeping: Keeping) {
+    const { bytes, contentType, size } = picture;
+    const { owner, sha256, expiresAt } = keeping;
+    const { requestId, model } = owner;
     const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(storageMs)]);
     const metadata = { model, request: requestId, width: size.width, height: size.height };
     const stored = storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
@@ -46,9 +54,10 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
     const now = Date.now();
     const id = createPictureId(owner.tenant, now);
     const expiresAt = now + retentionSeconds * 1000;
+    const sha256 = sha256Of(picture.bytes);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await put(pictureKey(id), picture, { ...owner, expiresAt });
+        await put(pictureKey(id), picture, { owner, sha256, expiresAt });
         return { id, file: mediaFile(id, picture.contentType), expiresAt };
       } catch (cause) {
         owner.signal.throwIfAborted();
@@ -59,6 +68,11 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
       }
     }
   };
+}
+
+/** What storages record of bytes: their SHA-256 in 64 lower-case hex digits. */
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** The error for storage that failed. */

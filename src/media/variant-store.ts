@@ -1,5 +1,4 @@
 /** Makes variants once and keeps them beside their original, as long as it. */
-import { createHash } from 'node:crypto';
 import type { Emit } from '../core/events.js';
 import type { Gate } from '../core/gate.js';
 import type { Size } from '../core/image.js';
@@ -10,7 +9,7 @@ import { unlessAborted } from '../core/wait.js';
 import { createFlights } from './flights.js';
 import type { Lookup } from './lookup.js';
 import { mediaFile, pictureKey } from './picture-id.js';
-import { notFound, storageError } from './picture-store.js';
+import { notFound, sha256Of, storageError } from './picture-store.js';
 import type { Original, Variant } from './variant.js';
 
 /** What keeping variants takes. */
@@ -67,7 +66,7 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
     const { size, format, quality } = variant;
     const file = mediaFile(id, original.contentType);
     const bytes = await readPicture({ id, file, expiresAt: info.expiresAt }, signal);
-    if (createHash('sha256').update(bytes).digest('hex') !== original.sha256) {
+    if (sha256Of(bytes) !== original.sha256) {
       throw storageError(new Error('a stored picture is not what was stored'));
     }
     return await makeVariant({ bytes, originalSize: original.size, size, format, quality, signal });
@@ -76,8 +75,9 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
   /** Whether it could be kept. */
   async function keep(made: FinishedPicture, wanted: WantedVariant, signal: AbortSignal): Promise<boolean> {
     const { id, info, variant, requestId } = wanted;
-    const { bytes, contentType, sha256, size } = made;
+    const { bytes, contentType, size } = made;
     const { expiresAt } = info;
+    const sha256 = sha256Of(bytes);
     const metadata = { ...info.metadata, width: size.width, height: size.height, original: info.sha256 };
     const key = pictureKey(id, variant.name);
     const bound = AbortSignal.any([signal, AbortSignal.timeout(storageMs)]);

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat } from '../core/image.js';
-import { markPng, PROVENANCE_XMP } from './provenance.js';
+import { markPng } from './png.js';
+import { PROVENANCE_XMP } from './provenance.js';
 
 /** What to encode to. */
 export interface EncodeSettings {

@@ -1,22 +1,26 @@
 /** Makes of what a provider sent what was ordered, or says that it cannot be. */
-import { createHash } from 'node:crypto';
 import type { Size } from '../core/image.js';
 import type { FinishedPicture, FinishPicture, PictureOrder } from '../core/picture.js';
 import { ImagesError } from '../errors.js';
+import { type Container, readContainer } from './container.js';
 import { encodePicture } from './encode.js';
 import { imageJobs } from './gate.js';
 import {
-  decodesFully,
+  decodingFault,
   type InspectedPicture,
   inspectPicture,
   openPicture,
   type RefusedPicture,
 } from './inspect.js';
 
-/** What bounds every picture. */
+/** What bounds every picture, and how much is done to it. */
 export interface FinisherOptions {
   /** Most pixels a provider's picture may have, whatever was ordered. */
   readonly maxPixels: number;
+  /** How pictures are checked that need not be encoded anew: every pixel, or the container alone. */
+  readonly verify: 'decode' | 'container';
+  /** Which pictures are encoded anew: those that must be, or all. */
+  readonly reencode: 'needed' | 'always';
 }
 
 const FAULTS = {
@@ -34,17 +38,60 @@ const SLACK_PIXELS = 2048 * 2048;
 const MAX_ASPECT_PERCENT = 105;
 
 /**
- * Makes the function that finishes pictures, one image job each. It throws `UPSTREAM_SHAPE_MISMATCH` for what is no
- * picture, is damaged, animated, too large or of another shape; `order.signal.reason` when aborted; and whatever
- * was thrown when a sound picture could not be finished, which is no fault of the provider.
+ * Makes the function that finishes pictures, with at most one image job each. It throws `UPSTREAM_SHAPE_MISMATCH` for
+ * what is no picture, is damaged, animated, too large or of another shape; `order.signal.reason` when aborted; and
+ * whatever was thrown when a sound picture could not be finished, which is no fault of the provider.
  */
 export function createFinisher(options: FinisherOptions): FinishPicture {
-  return (order) => imageJobs.run(() => finish(order, options.maxPixels), order.signal);
+  return async (order) => {
+    order.signal.throwIfAborted();
+    const container = readContainer(order.bytes);
+    if ('fault' in container) throw mismatch(FAULTS[container.fault]);
+    const maxPixels = pixelLimit(order.size, options.maxPixels);
+    const bytes = finishedBytes({ container, order, maxPixels, reencode: options.reencode });
+    if (bytes === undefined || container.layout === undefined) {
+      return await imageJobs.run(() => encodeAnew(container, order, maxPixels), order.signal);
+    }
+    const { size } = container.layout;
+    if (options.verify === 'decode') {
+      const fault = await imageJobs.run(() => decodingFault({ bytes, size }, maxPixels), order.signal);
+      order.signal.throwIfAborted();
+      if (fault !== undefined) throw mismatch(FAULTS.broken, fault);
+    }
+    return { bytes, contentType: `image/${container.format}`, size };
+  };
 }
 
-async function finish(order: PictureOrder, ceiling: number): Promise<FinishedPicture> {
-  const maxPixels = pixelLimit(order.size, ceiling);
-  const picture = await inspectPicture(order.bytes, maxPixels);
+interface Question {
+  readonly container: Container;
+  readonly order: PictureOrder;
+  readonly maxPixels: number;
+  readonly reencode: FinisherOptions['reencode'];
+}
+
+/** What can be delivered without touching a pixel: the bytes as they came, or cleaned; `undefined` when nothing can. */
+function finishedBytes({ container, order, maxPixels, reencode }: Question): Uint8Array | undefined {
+  const { format, bytes, layout } = container;
+  if (reencode === 'always' || layout === undefined) return undefined;
+  const { width, height } = layout.size;
+  if (width * height > maxPixels) return undefined;
+  if (order.size !== undefined && (width !== order.size.width || height !== order.size.height))
+    return undefined;
+  if (order.format !== undefined && order.format !== format) return undefined;
+  // Nothing is lost in a PNG, whatever was asked.
+  if (order.compression !== undefined && format !== 'png') return undefined;
+  // One byte changed and the manifest's signature is broken. One byte more could be anything.
+  const isWhole = bytes.byteLength === order.bytes.byteLength;
+  if (order.contentCredentials && layout.signed && isWhole) return bytes;
+  return layout.cleaned && Buffer.concat(layout.cleaned);
+}
+
+async function encodeAnew(
+  container: Container,
+  order: PictureOrder,
+  maxPixels: number,
+): Promise<FinishedPicture> {
+  const picture = await inspectPicture(container, maxPixels);
   order.signal.throwIfAborted();
   if ('fault' in picture) throw mismatch(FAULTS[picture.fault], picture.cause);
   if (order.size !== undefined && !hasShapeOf(picture.size, order.size)) {
@@ -53,15 +100,15 @@ async function finish(order: PictureOrder, ceiling: number): Promise<FinishedPic
     );
   }
   try {
-    return await reencode(picture, order, maxPixels);
+    return await encode(picture, order, maxPixels);
   } catch (cause) {
     // What decodes is sound: then the encoder or this machine failed, and the provider is not to blame.
-    if (await decodesFully(picture, maxPixels)) throw cause;
+    if ((await decodingFault(picture, maxPixels)) === undefined) throw cause;
     throw mismatch(FAULTS.broken, cause);
   }
 }
 
-async function reencode(
+async function encode(
   picture: InspectedPicture,
   order: PictureOrder,
   maxPixels: number,
@@ -73,12 +120,7 @@ async function reencode(
   }
   const format = order.format ?? picture.format;
   const bytes = await encodePicture(image, { format, compression: order.compression });
-  return {
-    bytes,
-    contentType: `image/${format}`,
-    size: { width, height },
-    sha256: createHash('sha256').update(bytes).digest('hex'),
-  };
+  return { bytes, contentType: `image/${format}`, size: { width, height } };
 }
 
 function pixelLimit(asked: Size | undefined, ceiling: number): number {

@@ -1,7 +1,8 @@
 /** Checks pictures clients send to be edited, before a provider sees them. */
 import type { CheckInput } from '../core/picture.js';
+import { readContainer } from './container.js';
 import { imageJobs } from './gate.js';
-import { decodesFully, inspectPicture, type RefusedPicture } from './inspect.js';
+import { decodingFault, inspectPicture, type RefusedPicture } from './inspect.js';
 
 const FAULTS = {
   unknown: 'expected a PNG, JPEG, WebP or AVIF picture',
@@ -13,12 +14,12 @@ const FAULTS = {
 export function createInputChecker({ maxPixels }: { readonly maxPixels: number }): CheckInput {
   return (bytes) =>
     imageJobs.run(async () => {
-      const picture = await inspectPicture(bytes, maxPixels);
+      const picture = await inspectPicture(readContainer(bytes), maxPixels);
       if ('fault' in picture) {
         const { fault } = picture;
         return { fault: fault === 'too_large' ? `expected at most ${maxPixels} pixels` : FAULTS[fault] };
       }
-      if (!(await decodesFully(picture, maxPixels))) return { fault: FAULTS.broken };
+      if ((await decodingFault(picture, maxPixels)) !== undefined) return { fault: FAULTS.broken };
       return { bytes: picture.bytes, type: `image/${picture.format}`, size: picture.size };
     });
 }

@@ -1,7 +1,8 @@
 /** Opens pictures from outside: only our formats, only whole ones, only as many pixels as were allowed. */
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import type { ImageFormat, Size } from '../core/image.js';
-import { type ContainerFault, readContainer } from './container.js';
+import type { Container } from './container.js';
+import type { ContainerFault, RefusedContainer } from './container-walk.js';
 
 /** What is known of a picture once its container and header were read; its pixels were not looked at. */
 export interface InspectedPicture {
@@ -25,26 +26,26 @@ export interface RefusedPicture {
 const MAX_SECONDS = 60;
 
 /**
- * Looks at a picture before it is decoded. More than `maxPixels` are refused from the header alone, which no
+ * Looks at a picture's header before it is decoded. More than `maxPixels` are refused from the header alone, which no
  * decompression bomb survives.
  */
 export async function inspectPicture(
-  bytes: Uint8Array,
+  container: Container | RefusedContainer,
   maxPixels: number,
 ): Promise<InspectedPicture | RefusedPicture> {
-  const container = readContainer(bytes);
   if ('fault' in container) return container;
+  const { format, bytes } = container;
   let header: Metadata;
   try {
-    header = await openPicture(container.bytes, Number.MAX_SAFE_INTEGER).metadata();
+    header = await openPicture(bytes, Number.MAX_SAFE_INTEGER).metadata();
   } catch (cause) {
     return { fault: 'broken', cause };
   }
-  if (decoderOf(header) !== container.format) return { fault: 'unknown' };
+  if (decoderOf(header) !== format) return { fault: 'unknown' };
   if ((header.pages ?? 1) > 1) return { fault: 'animated' };
   if (header.width * header.height > maxPixels) return { fault: 'too_large' };
   const { width, height } = header.autoOrient;
-  return { format: container.format, bytes: container.bytes, size: { width, height } };
+  return { format, bytes, size: { width, height } };
 }
 
 /** Opens bytes for decoding, the right way up and at most `maxPixels`; doubtful data is an error, not a guess. */
@@ -58,17 +59,18 @@ export function openPicture(bytes: Uint8Array, maxPixels: number): Sharp {
   }).timeout({ seconds: MAX_SECONDS });
 }
 
-/** Whether every pixel of a picture decodes: the last row comes after all others. */
-export async function decodesFully(picture: InspectedPicture, maxPixels: number): Promise<boolean> {
-  const { width, height } = picture.size;
+/** What the decoder says against a picture; `undefined` when every pixel decodes. */
+export async function decodingFault(
+  { bytes, size }: Pick<InspectedPicture, 'bytes' | 'size'>,
+  maxPixels: number,
+): Promise<unknown> {
+  // The last row comes after all others.
+  const lastRow = { left: 0, top: size.height - 1, width: size.width, height: 1 };
   try {
-    await openPicture(picture.bytes, maxPixels)
-      .extract({ left: 0, top: height - 1, width, height: 1 })
-      .raw()
-      .toBuffer();
-    return true;
-  } catch {
-    return false;
+    await openPicture(bytes, maxPixels).extract(lastRow).raw().toBuffer();
+    return undefined;
+  } catch (fault) {
+    return fault;
   }
 }
 

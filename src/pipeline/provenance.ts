@@ -1,5 +1,4 @@
 /** How a picture says that a machine made it. */
-import { crc32 } from 'node:zlib';
 
 /**
  * The XMP packet every finished picture carries: IPTC `DigitalSourceType` says it was made by a trained model, and
@@ -18,22 +17,3 @@ export const PROVENANCE_XMP: string = [
   '</x:xmpmeta>',
   '<?xpacket end="w"?>',
 ].join('');
-
-// Signature and header chunk.
-const PNG_HEADER_END = 33;
-// Keyword, then: not compressed, no language, no translated keyword (XMP specification part 3, 1.1.5).
-const PNG_PACKET = internationalText(`XML:com.adobe.xmp\0\0\0\0\0${PROVENANCE_XMP}`);
-
-/** Puts {@link PROVENANCE_XMP} into a PNG that has no XMP yet, as the uncompressed chunk that readers look for. */
-export function markPng(png: Buffer): Buffer {
-  return Buffer.concat([png.subarray(0, PNG_HEADER_END), PNG_PACKET, png.subarray(PNG_HEADER_END)]);
-}
-
-function internationalText(text: string): Buffer {
-  const body = Buffer.from(`iTXt${text}`);
-  const chunk = Buffer.alloc(body.length + 8);
-  chunk.writeUInt32BE(body.length - 4);
-  body.copy(chunk, 4);
-  chunk.writeUInt32BE(crc32(body), body.length + 4);
-  return chunk;
-}

@@ -1,11 +1,11 @@
 /** Makes variants of stored pictures: smaller, cropped, or in another format. */
-import { createHash } from 'node:crypto';
 import type { FinishedPicture } from '../core/picture.js';
 import type { MakeVariant, VariantOrder } from '../core/variant.js';
 import { ImagesError } from '../errors.js';
+import { readContainer } from './container.js';
 import { encodePicture } from './encode.js';
 import { imageJobs } from './gate.js';
-import { decodesFully, type InspectedPicture, inspectPicture, openPicture } from './inspect.js';
+import { decodingFault, type InspectedPicture, inspectPicture, openPicture } from './inspect.js';
 
 /** What bounds every original. */
 export interface TransformerOptions {
@@ -22,7 +22,7 @@ export function createTransformer({ maxPixels }: TransformerOptions): MakeVarian
 }
 
 async function transform(order: VariantOrder, maxPixels: number): Promise<FinishedPicture> {
-  const original = await inspectPicture(order.bytes, maxPixels);
+  const original = await inspectPicture(readContainer(order.bytes), maxPixels);
   if ('fault' in original) throw unusable(`it is ${original.fault}`, original.cause);
   if (
     original.size.width !== order.originalSize.width ||
@@ -33,7 +33,7 @@ async function transform(order: VariantOrder, maxPixels: number): Promise<Finish
   try {
     return await encode(original, order, maxPixels);
   } catch (cause) {
-    if (await decodesFully(original, maxPixels)) throw cause;
+    if ((await decodingFault(original, maxPixels)) === undefined) throw cause;
     throw unusable('it does not decode', cause);
   }
 }
@@ -49,8 +49,7 @@ async function encode(
     image.resize({ width, height, fit: 'cover', position: 'centre', kernel: 'lanczos3' });
   }
   const bytes = await encodePicture(image, { format, compression: quality });
-  const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { bytes, contentType: `image/${format}`, size, sha256 };
+  return { bytes, contentType: `image/${format}`, size };
 }
 
 function unusable(why: string, cause?: unknown): ImagesError {

@@ -17,7 +17,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       Identify ImageContentType ImageCount ImageEvent ImageFormat ImagesErrorOptions ImagesEvent ImagesRouter
       ImagesRouterControls ImagesRouterOptions InternalError KeyTable Lifecycle LimitOptions MediaOptions
       MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
-      OpenApiDocument Operation PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
+      OpenApiDocument Operation PictureOptions PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
       Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
       Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage TransformOptions UpstreamCall UsageImplausible`,

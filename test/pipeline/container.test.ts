@@ -2,12 +2,20 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { deflateSync } from 'node:zlib';
 import fc from 'fast-check';
+import sharp from 'sharp';
+import type { ImageFormat } from '../../src/core/image.js';
 import { readContainer } from '../../src/pipeline/container.js';
+import { putTogether, takeApart } from '../support/container-parts.js';
 import { animations, foreignFiles, truncated } from '../support/hostile-pictures.js';
-import { picture, pngChunk, withPngChunks } from '../support/pictures.js';
+import { drawing, picture, pngChunk, restartedJpeg, withPngChunks } from '../support/pictures.js';
 import { runs } from '../support/runs.js';
 
 const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const;
+
+function assertWhole(container: ReturnType<typeof readContainer>, format: ImageFormat, bytes: Uint8Array) {
+  assert.ok(!('fault' in container), 'it was refused');
+  assert.deepEqual([container.format, Buffer.from(container.bytes)], [format, Buffer.from(bytes)]);
+}
 
 describe('a container', () => {
   for (const format of FORMATS) {
@@ -15,17 +23,16 @@ describe('a container', () => {
       const bytes = await picture(format);
       const shifted = Uint8Array.from([0, 0, 0, ...bytes]).subarray(3);
       for (const view of [bytes, shifted]) {
-        assert.deepEqual(readContainer(view), { format, bytes: view });
+        assertWhole(readContainer(view), format, view);
       }
     });
   }
 
-  for (const format of ['png', 'webp', 'avif'] as const) {
+  for (const format of FORMATS) {
     it(`ends where the ${format} ends`, async () => {
       const bytes = await picture(format);
       for (const more of ['\0', 'PK\x03\x04', '<html></html>', 'x'.repeat(1000)]) {
-        const container = readContainer(Buffer.concat([bytes, Buffer.from(more, 'latin1')]));
-        assert.deepEqual(container, { format, bytes });
+        assertWhole(readContainer(Buffer.concat([bytes, Buffer.from(more, 'latin1')])), format, bytes);
       }
     });
   }
@@ -49,6 +56,60 @@ describe('a container', () => {
     assert.deepEqual(readContainer(webp), { fault: 'broken' });
   });
 
+  it('is broken when a checksum of a PNG is wrong, in pixels or anywhere else', async () => {
+    const png = withPngChunks(await picture('png'), [pngChunk('tEXt', Buffer.from('Comment\0hello'))]);
+    for (const type of ['IHDR', 'tEXt', 'IDAT', 'IEND']) {
+      const damaged = Buffer.from(png);
+      const at = damaged.indexOf(type) + 3;
+      damaged[at] = (damaged[at] ?? 0) ^ 0x20;
+      assert.deepEqual(readContainer(damaged), { fault: 'broken' }, type);
+    }
+  });
+
+  it('of a JPEG ends behind its last scan, not with the thumbnail in its EXIF', async () => {
+    const thumbnail = await picture('jpeg', { width: 8, height: 8 });
+    const body = Buffer.concat([Buffer.from('Exif\0\0'), thumbnail]);
+    for (const progressive of [false, true]) {
+      const jpeg = await drawing({ width: 64, height: 64 }).jpeg({ progressive }).toBuffer();
+      const bytes = putTogether('jpeg', [{ type: '\xe1', body }, ...takeApart('jpeg', jpeg)]);
+      assertWhole(readContainer(Buffer.concat([bytes, thumbnail])), 'jpeg', bytes);
+    }
+  });
+
+  it('of a JPEG with restarts is whole', async () => {
+    const bytes = restartedJpeg(20);
+    const { width, height } = await sharp(bytes, { failOn: 'warning' }).metadata();
+    assert.deepEqual({ width, height }, { width: 8, height: 160 });
+    assertWhole(readContainer(bytes), 'jpeg', bytes);
+  });
+
+  it('is read in time linear in its length, whatever is in it', async () => {
+    const jpeg = takeApart('jpeg', await picture('jpeg'));
+    const stuffed = (megabytes: number) =>
+      jpeg.map((part) =>
+        part.type === '\xda'
+          ? { ...part, body: Buffer.concat([part.body, Buffer.alloc(megabytes << 20, '\xff\0', 'latin1')]) }
+          : part,
+      );
+    const hostile = {
+      'JPEG of escapes': putTogether('jpeg', stuffed(32)),
+      'JPEG of fill bytes': Buffer.concat([Buffer.from([0xff, 0xd8]), Buffer.alloc(32 << 20, 0xff)]),
+      'PNG of 60,000 chunks': withPngChunks(await picture('png'), [
+        Buffer.alloc(60_000 * 12, pngChunk('emPt', Buffer.alloc(0))),
+      ]),
+      'WebP of 60,000 chunks': putTogether('webp', [
+        ...takeApart('webp', await picture('webp')),
+        ...Array(60_000).fill({ type: 'what', body: Buffer.alloc(0) }),
+      ]),
+    };
+    for (const [name, bytes] of Object.entries(hostile)) {
+      const began = performance.now();
+      readContainer(bytes);
+      const took = performance.now() - began;
+      assert.ok(took < 2_000, `${name}: ${took} ms`);
+    }
+  });
+
   it('is refused when it holds an animation', async () => {
     for (const { name, bytes } of await animations()) {
       assert.deepEqual(readContainer(bytes), { fault: 'animated' }, name);
@@ -60,7 +121,7 @@ describe('a container', () => {
     const text = (data: Uint8Array) =>
       pngChunk('zTXt', Buffer.concat([Buffer.from('Comment\0\0', 'latin1'), data]));
     const ordinary = withPngChunks(png, [text(deflateSync(Buffer.alloc(1_000_000, 'a')))]);
-    assert.deepEqual(readContainer(ordinary), { format: 'png', bytes: ordinary });
+    assertWhole(readContainer(ordinary), 'png', ordinary);
     assert.deepEqual(readContainer(withPngChunks(png, [text(Buffer.from('no zlib'))])), { fault: 'broken' });
   });
 

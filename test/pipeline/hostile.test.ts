@@ -6,20 +6,18 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { isImagesError } from '../../src/errors.js';
-import { createFinisher } from '../../src/pipeline/finish.js';
 import type { FinishCost } from '../support/finish-files.js';
 import { bombs, refusedPictures } from '../support/hostile-pictures.js';
+import { orderOf, testFinisher } from '../support/orders.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const OUR_SENTENCES = /^The provider (answered with|drew) [\w ,]+\.$/;
 
 describe('a hostile picture', async () => {
-  const finish = createFinisher({ maxPixels: 20_000_000 });
+  const finish = testFinisher();
   for (const { name, bytes } of await refusedPictures()) {
     it(`is refused: ${name}`, async () => {
-      const signal = new AbortController().signal;
-      const finished = finish({ bytes, size: undefined, format: undefined, compression: undefined, signal });
-      await assert.rejects(finished, (error) => {
+      await assert.rejects(finish(orderOf(bytes)), (error) => {
         assert.ok(isImagesError(error));
         assert.equal(error.code, 'UPSTREAM_SHAPE_MISMATCH');
         assert.match(error.message, OUR_SENTENCES);

@@ -2,15 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import sharp from 'sharp';
 import type { ImageFormat } from '../../src/core/image.js';
-import { createFinisher } from '../../src/pipeline/finish.js';
 import { CANARY, talkativePictures } from '../support/hostile-pictures.js';
+import { orderOf, testFinisher } from '../support/orders.js';
 import { picture } from '../support/pictures.js';
 
-const finish = createFinisher({ maxPixels: 20_000_000 });
+const finish = testFinisher();
 
 async function finished(bytes: Uint8Array, format?: ImageFormat): Promise<Uint8Array> {
-  const signal = new AbortController().signal;
-  return (await finish({ bytes, size: undefined, format, compression: undefined, signal })).bytes;
+  return (await finish(orderOf(bytes, { format }))).bytes;
 }
 
 function chunkTypes(png: Uint8Array): readonly string[] {

@@ -4,10 +4,10 @@ import { modelStatus } from '../../src/core/lifecycle.js';
 import { ceiling, isTokenPrice, tokenCost } from '../../src/core/prices.js';
 import type { Model, SizeRule } from '../../src/core/provider.js';
 import { isSizeAllowed, parseSize } from '../../src/core/sizes.js';
-import { createFinisher } from '../../src/pipeline/finish.js';
 import { type CatalogOptions, googleCatalog } from '../../src/providers/imagen-catalog.js';
 import { GOOGLE_MODELS } from '../../src/providers/imagen-models.js';
 import { frameFor, sizeName } from '../../src/providers/imagen-sizes.js';
+import { orderOf, testFinisher } from '../support/orders.js';
 import { picture } from '../support/pictures.js';
 
 const TODAY = Date.parse('2026-11-22');
@@ -66,8 +66,7 @@ for (const [name, size, frame] of HABITUAL) {
 }
 
 test('pictures of the nearest shape are finished to exactly the pixels asked for', async () => {
-  const finish = createFinisher({ maxPixels: 20_000_000 });
-  const order = { format: undefined, compression: undefined, signal: new AbortController().signal };
+  const finish = testFinisher();
   const cut = GOOGLE_MODELS.flatMap(({ model, frames }) =>
     sizesIn(model).flatMap((size) => {
       const drawn = frameFor(size, frames)?.size ?? size;
@@ -78,7 +77,7 @@ test('pictures of the nearest shape are finished to exactly the pixels asked for
   const once = cut.filter((_, index) => names.indexOf(names[index] ?? '') === index);
   assert.ok(once.length > 0);
   for (const { size, drawn } of once) {
-    const { size: finished } = await finish({ ...order, size, bytes: await picture('jpeg', drawn) });
+    const { size: finished } = await finish(orderOf(await picture('jpeg', drawn), { size }));
     assert.deepEqual(finished, { ...size });
   }
 });

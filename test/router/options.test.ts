@@ -46,6 +46,21 @@ const list = {
 } as const;
 
 const FAULTS: Readonly<Record<string, Fault>> = {
+  'an unknown way to verify pictures': {
+    options: withChange({ pictures: { verify: 'full' } }),
+    path: 'pictures.verify',
+    says: /expected one of decode, container/,
+  },
+  'an unknown time to encode pictures': {
+    options: withChange({ pictures: { reencode: true } }),
+    path: 'pictures.reencode',
+    says: /expected one of needed, always/,
+  },
+  'a mistyped option of pictures': {
+    options: withChange({ pictures: { reencoding: 'always' } }),
+    path: 'pictures.reencoding',
+    says: /did you mean reencode\?/,
+  },
   'no options': { options: undefined as never, path: 'options', says: /expected an object/ },
   'options that are text': { options: 'x' as never, path: 'options', says: /expected an object/ },
   'a mistyped option': {

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { isImagesError } from '../../src/errors.js';
-import { createFinisher } from '../../src/pipeline/finish.js';
+import { orderOf, testFinisher } from './orders.js';
 
 /** What one picture cost, or all of them at once. */
 export interface FinishCost {
@@ -16,13 +16,12 @@ export interface FinishCost {
   readonly grownMegabytes: number;
 }
 
-const finish = createFinisher({ maxPixels: 20_000_000 });
+const finish = testFinisher();
 const pictures = process.argv.slice(2).map((file) => readFileSync(file));
 
 async function codeOf(bytes: Uint8Array): Promise<string> {
-  const signal = new AbortController().signal;
   try {
-    await finish({ bytes, size: undefined, format: undefined, compression: undefined, signal });
+    await finish(orderOf(bytes));
     return 'none';
   } catch (error) {
     return isImagesError(error) ? error.code : String(error);

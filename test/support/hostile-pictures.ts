@@ -2,6 +2,8 @@
 import { deflateSync } from 'node:zlib';
 import sharp from 'sharp';
 import type { ImageFormat, Size } from '../../src/core/image.js';
+import { type Chunked, type LoosePart, putTogether, takeApart } from './container-parts.js';
+import { exifOf, manifestStore } from './metadata.js';
 import { picture, pngChunk, pngHeader, withoutPngEnd, withPngChunks } from './pictures.js';
 
 /** One input of a hostile provider. */
@@ -178,7 +180,66 @@ export async function talkativePictures(): Promise<readonly HostilePicture[]> {
     { name: 'AVIF with EXIF and GPS', bytes: await personal.clone().avif({ effort: 0 }).toBuffer() },
     { name: 'AVIF and HTML', bytes: Buffer.concat([avif, html]) },
     { name: 'PNG with XMP of its own', bytes: withPngChunks(png, [pngChunk('iTXt', Buffer.from(about))]) },
+    ...withParts('png', png, [
+      { name: 'EXIF', type: 'eXIf', body: Buffer.concat([exifOf(1), Buffer.from(CANARY)]) },
+      { name: 'a manifest nobody signed', type: 'caBX', body: manifestStore(CANARY) },
+      { name: 'too long a gamma', type: 'gAMA', body: Buffer.from(`\0\0\xb1\x8f${CANARY}`, 'latin1') },
+      { name: 'a named palette', type: 'sPLT', body: Buffer.from(`${CANARY}\0\x08`, 'latin1') },
+    ]),
+    { name: 'PNG with text in its end', bytes: Buffer.concat([withoutPngEnd(png), pngChunk('IEND', html)]) },
+    ...withParts('jpeg', jpeg, [
+      { name: 'a thumbnail of text', type: '\xe0', body: thumbnail(CANARY) },
+      { name: 'an extension of JFIF', type: '\xe0', body: Buffer.from(`JFXX\0\x10${CANARY}`, 'latin1') },
+      { name: 'XMP of its own', type: '\xe1', body: Buffer.from(`http://ns.adobe.com/xap/1.0/\0${CANARY}`) },
+      { name: 'IPTC', type: '\xed', body: photoshop(CANARY) },
+      {
+        name: 'a manifest nobody signed',
+        type: '\xeb',
+        body: Buffer.concat([Buffer.from('JP\0\x01\0\0\0\x01', 'latin1'), manifestStore(CANARY)]),
+      },
+      { name: 'a long Adobe segment', type: '\xee', body: Buffer.from(`Adobe\0\x64\0\0\0\0\x01${CANARY}`) },
+      { name: 'a height that is not needed', type: '\xdc', body: Buffer.from(CANARY) },
+    ]),
+    ...withParts('webp', webp, [
+      { name: 'XMP of its own', type: 'XMP ', body: Buffer.from(CANARY) },
+      { name: 'a manifest nobody signed', type: 'C2PA', body: manifestStore(CANARY) },
+      { name: 'a chunk of its own', type: 'text', body: Buffer.from(CANARY) },
+    ]),
   ];
+}
+
+interface TalkativePart extends LoosePart {
+  readonly name: string;
+}
+
+/** A picture once with each of some parts, where a decoder ignores it: before the pixels; in WebP behind them. */
+function withParts(
+  format: Chunked,
+  bytes: Buffer,
+  added: readonly TalkativePart[],
+): readonly HostilePicture[] {
+  return added.map(({ name, ...part }) => {
+    const parts = [...takeApart(format, bytes)];
+    parts.splice({ png: 1, jpeg: 0, webp: parts.length }[format], 0, part);
+    return { name: `${format} with ${name}`, bytes: putTogether(format, parts) };
+  });
+}
+
+/** A JFIF segment whose thumbnail, one row of three bytes a pixel, is a text. */
+function thumbnail(text: string): Buffer {
+  const pixels = Math.ceil(text.length / 3);
+  const head = Buffer.from([...Buffer.from('JFIF\0'), 1, 2, 0, 0, 1, 0, 1, pixels, 1]);
+  return Buffer.concat([head, Buffer.from(text.padEnd(3 * pixels))]);
+}
+
+/** An image resource block of Photoshop with an IPTC caption. */
+function photoshop(caption: string): Buffer {
+  const iptc = Buffer.from(`\x1c\x02\x78\0${String.fromCharCode(caption.length)}${caption}`, 'latin1');
+  const head = Buffer.from(
+    `Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0${String.fromCharCode(iptc.length)}`,
+    'latin1',
+  );
+  return Buffer.concat([head, iptc, Buffer.alloc(iptc.length % 2)]);
 }
 
 function pngOf(chunks: readonly Buffer[]): Buffer {

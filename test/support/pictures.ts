@@ -2,6 +2,7 @@
 import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat, Size } from '../../src/core/image.js';
+import { type LoosePart, putTogether } from './container-parts.js';
 
 /** A picture with something to see: a gradient with a bright corner, different in every row and column. */
 export function drawing({ width, height }: Size): Sharp {
@@ -53,4 +54,29 @@ export function withPngChunks(png: Buffer, chunks: readonly Buffer[]): Buffer {
 /** A PNG without its end chunk. */
 export function withoutPngEnd(png: Buffer): Buffer {
   return png.subarray(0, png.length - 12);
+}
+
+/**
+ * A grey JPEG, eight pixels wide, of flat blocks with a restart marker between each two, which sharp cannot write. Its
+ * codes are the shortest there are, so that every block is one byte.
+ */
+export function restartedJpeg(blocks: number): Buffer {
+  const table = (kind: number, symbol: number) => [kind, 1, ...Array(15).fill(0), symbol];
+  const scan = Array.from({ length: blocks }, (_, block) => {
+    // A code of one bit, five bits of brightness, a code of one bit for the end, one bit to fill the byte.
+    const bytes = [((16 + (block % 16)) << 2) | 1];
+    return block === blocks - 1 ? bytes : [...bytes, 0xff, 0xd0 + (block % 8)];
+  });
+  const height = 8 * blocks;
+  const segments: readonly (readonly [marker: number, body: readonly number[]])[] = [
+    [0xdb, [0, ...Array(64).fill(4)]],
+    [0xc0, [8, height >> 8, height & 0xff, 0, 8, 1, 1, 0x11, 0]],
+    [0xc4, [...table(0x00, 5), ...table(0x10, 0)]],
+    [0xdd, [0, 1]],
+    [0xda, [1, 1, 0, 0, 63, 0, ...scan.flat()]],
+  ];
+  const parts = segments.map(
+    ([marker, body]): LoosePart => ({ type: String.fromCharCode(marker), body: Buffer.from(body) }),
+  );
+  return putTogether('jpeg', parts);
 }
