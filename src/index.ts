@@ -33,6 +33,9 @@ export type {
   StorageFailed,
   UpstreamCall,
   UsageImplausible,
+  UsageLost,
+  UsageUnwritten,
+  UsageWritten,
 } from './core/events.js';
 export type {
   EncodedImage,
@@ -77,6 +80,15 @@ export type {
   SweepOptions,
   SweepResult,
 } from './core/storage.js';
+export type {
+  UsageFilter,
+  UsageGrouping,
+  UsagePage,
+  UsagePlace,
+  UsageRow,
+  UsageStore,
+  UsageSum,
+} from './core/usage.js';
 export {
   type BudgetOptions,
   daily,

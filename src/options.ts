@@ -4,6 +4,7 @@ import type { ImagesEvent } from './core/events.js';
 import type { ModelAlias, ModelSettings } from './core/model-settings.js';
 import type { Provider } from './core/provider.js';
 import type { MediaStorage } from './core/storage.js';
+import type { UsageStore } from './core/usage.js';
 import type { Transforms } from './core/variant.js';
 import { ConfigError } from './errors.js';
 import type { Identify } from './http/identify.js';
@@ -23,6 +24,8 @@ export interface ImagesRouterOptions {
   readonly identify: Identify;
   /** Where money is kept. */
   readonly budget: BudgetStore;
+  /** Where rows of usage are kept, one for each request that drew. @defaultValue nowhere; the endpoints fall through */
+  readonly usage?: UsageStore | undefined;
   /** Aliases, prices, limits and order of backends, by slug. @defaultValue `{}` */
   readonly models?: Readonly<Record<string, ModelAlias | ModelSettings>> | undefined;
   /** How money is treated when things go wrong. */
@@ -98,6 +101,10 @@ export interface LimitOptions {
   readonly storageMs?: number | undefined;
   /** Milliseconds the budget store may take to answer. @defaultValue `5000` */
   readonly budgetMs?: number | undefined;
+  /** Milliseconds the usage store may take to answer. @defaultValue `30000` */
+  readonly usageMs?: number | undefined;
+  /** Rows of usage that may wait to be written; more are lost, with an event. @defaultValue `10000` */
+  readonly usageRows?: number | undefined;
   /** Milliseconds `close()` waits for requests in flight before it cuts them off. @defaultValue `30000` */
   readonly drainMs?: number | undefined;
   /** Requests that may draw at once. @defaultValue `64` */
@@ -128,6 +135,8 @@ export interface Config {
   readonly identify: Identify;
   /** See {@link ImagesRouterOptions.budget}. */
   readonly budget: BudgetStore;
+  /** See {@link ImagesRouterOptions.usage}. */
+  readonly usage: UsageStore | undefined;
   /** See {@link ImagesRouterOptions.models}. */
   readonly models: Readonly<Record<string, ModelAlias | ModelSettings>>;
   /** See {@link ImagesRouterOptions.spend}. */
@@ -156,6 +165,8 @@ const DEFAULT_LIMITS: Complete<LimitOptions> = {
   requestMs: 180_000,
   storageMs: 30_000,
   budgetMs: 5_000,
+  usageMs: 30_000,
+  usageRows: 10_000,
   drainMs: 30_000,
   concurrency: 64,
   queue: 256,
@@ -175,7 +186,7 @@ const DEFAULT_SPEND: Complete<SpendOptions> = { unknownCost: 'charge', onStoreFa
 const DEFAULT_PICTURES: Complete<PictureOptions> = { verify: 'decode', reencode: 'needed' };
 
 const OPTION_NAMES = [
-  ...['providers', 'storage', 'media', 'identify', 'budget', 'models', 'spend', 'trustedOrigins'],
+  ...['providers', 'storage', 'media', 'identify', 'budget', 'usage', 'models', 'spend', 'trustedOrigins'],
   ...['pictures', 'limits', 'trustRequestId', 'onEvent'],
 ];
 
@@ -257,11 +268,12 @@ function checkOrigins(origins: unknown): void {
 /** Checks the options and fills in the defaults. Throws `ConfigError` with the path of what is wrong. */
 export function resolveOptions(options: ImagesRouterOptions): Config {
   checkNames(options, '', OPTION_NAMES);
-  const { providers, storage, budget, identify, models = {}, trustedOrigins = [] } = options;
+  const { providers, storage, budget, usage, identify, models = {}, trustedOrigins = [] } = options;
   const { trustRequestId = false, onEvent } = options;
   checkProviders(providers);
   checkMethods(storage, 'storage', ['put', 'get', 'stat', 'delete']);
   checkMethods(budget, 'budget', ['reserve', 'recall', 'commit', 'release', 'read']);
+  if (usage !== undefined) checkMethods(usage, 'usage', ['append', 'query', 'summarize', 'export']);
   if (typeof identify !== 'function') {
     throw new ConfigError('identify', 'expected a function of the request, such as bearerKeys() or anyone()');
   }
@@ -282,7 +294,7 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   }
   checkChoice(trustRequestId, 'trustRequestId', [true, false]);
   return {
-    ...{ providers, storage, budget, identify, models, spend, trustedOrigins, pictures, limits },
+    ...{ providers, storage, budget, usage, identify, models, spend, trustedOrigins, pictures, limits },
     media: resolveMedia(options.media),
     trustRequestId,
     onEvent: onEvent ?? (() => undefined),

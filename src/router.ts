@@ -1,5 +1,6 @@
 /** The router: the only place that wires parts together. */
 import { Router } from 'express';
+import { type Accounting, createAccounting, NO_ACCOUNTING } from './core/accounting.js';
 import { createCatalog } from './core/catalog.js';
 import { createDeadlines } from './core/deadline.js';
 import type { Emit, ImagesEvent } from './core/events.js';
@@ -32,6 +33,8 @@ import type { OperationReader } from './http/operation.js';
 import { picturesHandler } from './http/pictures.js';
 import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
+import { type UsageOptions, usageHandler, usageSummaryHandler } from './http/usage.js';
+import { usageExportHandler } from './http/usage-export.js';
 import { createLinkSigner } from './media/link.js';
 import { createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
@@ -49,7 +52,7 @@ import { createUpstreamFetch } from './providers/upstream.js';
 export interface ImagesRouterControls {
   /**
    * Refuses new requests, waits for those in flight (`limits.drainMs`), then cuts off the rest, settles what they
-   * cost, and closes providers, storage and budget. May be called again: the router is closed once.
+   * cost, writes the usage that waits, and closes providers and stores. May be called again: the router is closed once.
    */
   close(): Promise<void>;
   /** Lets providers pay one-time costs ahead of the first request. */
@@ -78,6 +81,11 @@ function createEmit({ onEvent }: Config): Emit {
   };
 }
 
+function createRowWriter({ usage: store, limits }: Config, emit: Emit): Accounting {
+  if (store === undefined) return NO_ACCOUNTING;
+  return createAccounting({ store, timeoutMs: limits.usageMs, maxWaiting: limits.usageRows, emit });
+}
+
 /** Makes everything a request passes through. */
 function createParts(config: Config) {
   const { limits, media, providers, storage, spend } = config;
@@ -93,9 +101,10 @@ function createParts(config: Config) {
     onStoreFailure: spend.onStoreFailure,
     emit,
   });
+  const accounting = createRowWriter(config, emit);
   const routing = createRouting();
   const images = createImages({
-    ...{ catalog, ledger, routing, emit },
+    ...{ catalog, ledger, accounting, routing, emit },
     finish: createFinisher({ maxPixels: limits.outputPixels, ...config.pictures }),
     store: createPictureStore({
       ...{ storage, emit },
@@ -118,7 +127,10 @@ function createParts(config: Config) {
   const readPicture = createPictureReader({ storage, storageMs, emit });
   const lookup = createLookup({ storage, storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
-  return { emit, catalog, routing, deadlines, signer, ledger, images, intake, links, readPicture, lookup };
+  return {
+    ...{ emit, catalog, routing, deadlines, signer, ledger, accounting, images, intake, links },
+    ...{ readPicture, lookup },
+  };
 }
 
 type Parts = ReturnType<typeof createParts>;
@@ -136,9 +148,9 @@ function createVariants({ storage, limits }: Config, { lookup, readPicture, emit
 type Route = readonly [path: string | RegExp, surface: Surface, methods: Methods];
 
 function routesOf(config: Config, parts: Parts, openapi: object): readonly Route[] {
-  const { intake } = parts;
-  const { storage, media } = config;
-  const { storageMs, editBytes, inputPixels } = config.limits;
+  const { intake, deadlines } = parts;
+  const { storage, media, usage } = config;
+  const { storageMs, usageMs, editBytes, inputPixels } = config.limits;
   const checkInput = createInputChecker({ maxPixels: inputPixels });
   const generate = generateReader(intake);
   const edit = editReader({ intake, editBytes, checkInput });
@@ -160,14 +172,24 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
     [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler({ ...parts, ...versions }) }],
     ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
+    ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],
   ];
 }
 
-async function shutDown({ storage, providers, budget, limits }: Config, parts: Parts): Promise<void> {
+function accountingRoutes(options: UsageOptions): readonly Route[] {
+  return [
+    ['/v1/accounting/usage', 'native', { GET: usageHandler(options) }],
+    ['/v1/accounting/usage/summary', 'native', { GET: usageSummaryHandler(options) }],
+    ['/v1/accounting/export', 'native', { GET: usageExportHandler(options) }],
+  ];
+}
+
+async function shutDown({ storage, providers, budget, usage, limits }: Config, parts: Parts): Promise<void> {
   await parts.deadlines.close(limits.drainMs);
-  await parts.ledger.drain(AbortSignal.timeout(limits.drainMs));
-  const closing = [...providers, storage, budget].map(async (part) => part.close?.());
+  const drained = AbortSignal.timeout(limits.drainMs);
+  await Promise.all([parts.ledger.drain(drained), parts.accounting.drain(drained)]);
+  const closing = [...providers, storage, budget, usage].map(async (part) => part?.close?.());
   const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
   if (failed.length === 0) return;
   throw new AggregateError(
@@ -215,7 +237,7 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
 export function createImagesRouter(options: ImagesRouterOptions): ImagesRouter {
   const config = resolveOptions(options);
   const parts = createParts(config);
-  const openapi = createOpenApi(config.media);
+  const openapi = createOpenApi({ ...config.media, usage: config.usage !== undefined });
   const router = Router({ caseSensitive: true });
   const { emit } = parts;
   const { trustRequestId } = config;

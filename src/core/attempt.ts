@@ -13,7 +13,7 @@ import { deliverPicture, finishPreview } from './delivery.js';
 import { abortable } from './iterate.js';
 import { ceiling } from './prices.js';
 import type { EndEvent, GenerateCall, GenerateEvent } from './provider.js';
-import { settle } from './spend.js';
+import { type SettledCall, settle } from './spend.js';
 
 /** What one backend's turn at a call takes. */
 export interface Attempt {
@@ -139,10 +139,13 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
   const { outcome, arrived } = record;
   // The ceiling of the one that was called: dearer ones only had to be held for.
   const share = ceiling(backend.price, priced) ?? 0;
-  record.booking = settle({
+  const settled = {
     ...{ call: priced, price: backend.price, hostPriced: backend.hostPriced, share, unknownCost },
     ...{ delivered: arrived, outcome },
-  });
+  };
+  record.booking = settle(settled);
+  record.backend = backend.provider.name;
+  record.backendCostMicroUsd = vendorCost(settled, backend);
   const { microUsd: costMicroUsd, oddity } = record.booking;
   const model = backend.model.slug;
   const about = { requestId, model, costMicroUsd };
@@ -160,6 +163,13 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
     ...{ provider: backend.provider.name, asked: priced.n, images: arrived },
     upstreamId: outcome.type === 'ended' ? outcome.end.upstreamId : upstreamIdOf(error),
   });
+}
+
+/** What the vendor takes where the host has a price of its own: by the vendor's figures or its table, where there is one. */
+function vendorCost(settled: SettledCall, { hostPriced, model }: Backend): number {
+  if (!hostPriced || model.price === undefined) return settle(settled).microUsd;
+  const share = ceiling(model.price, settled.call) ?? settled.share;
+  return settle({ ...settled, price: model.price, hostPriced: false, share }).microUsd;
 }
 
 function upstreamIdOf(error: unknown): string | undefined {

@@ -49,6 +49,10 @@ export interface CallRecord {
   outcome: CallOutcome;
   /** What is booked for it. */
   booking: Booking;
+  /** The provider that was called last; `undefined` before any was. */
+  backend: string | undefined;
+  /** What the vendor takes for it, in micro-dollars. */
+  backendCostMicroUsd: number;
   /** Pictures that arrived from the provider. */
   arrived: number;
   /** Pictures that were finished and delivered. */
@@ -62,6 +66,8 @@ export function newCallRecord(): CallRecord {
   return {
     outcome: { type: 'unsent' },
     booking: { microUsd: 0, images: 0 },
+    backend: undefined,
+    backendCostMicroUsd: 0,
     arrived: 0,
     pictures: [],
     failures: new Map(),

@@ -1,5 +1,6 @@
 /** Everything the router has to say to its host: one union, one callback, no second logging channel. Types only. */
 import type { ErrorCode } from '../errors.js';
+import type { UsageRow } from './usage.js';
 
 /** What every event carries. */
 export interface EventBase {
@@ -137,6 +138,38 @@ export interface UsageImplausible extends EventBase {
   readonly costMicroUsd: number;
 }
 
+/** The usage store did not take rows; they are tried again until it does or the router closes. */
+export interface UsageUnwritten extends EventBase {
+  /** Discriminates. */
+  readonly type: 'usage.unwritten';
+  /** How many were tried. More may wait. */
+  readonly rows: number;
+  /** How often rows were tried since some last landed. */
+  readonly attempts: number;
+  /** What the store threw last. */
+  readonly cause: unknown;
+}
+
+/** The usage store takes rows again. */
+export interface UsageWritten extends EventBase {
+  /** Discriminates. */
+  readonly type: 'usage.written';
+  /** How many landed. */
+  readonly rows: number;
+  /** How many attempts it took. */
+  readonly attempts: number;
+}
+
+/** Rows of usage that the router gives up; this event is the last that has them. */
+export interface UsageLost extends EventBase {
+  /** Discriminates. */
+  readonly type: 'usage.lost';
+  /** The rows. Those of `closed` may have been written. */
+  readonly rows: readonly UsageRow[];
+  /** As many waited as may (`limits.usageRows`), or the router closed before they landed. */
+  readonly reason: 'full' | 'closed';
+}
+
 /** A storage operation failed. */
 export interface StorageFailed extends EventBase {
   /** Discriminates. */
@@ -166,6 +199,9 @@ export type ImagesEvent =
   | BudgetSoftLimit
   | PriceCeilingExceeded
   | UsageImplausible
+  | UsageUnwritten
+  | UsageWritten
+  | UsageLost
   | StorageFailed
   | InternalError;
 

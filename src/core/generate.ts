@@ -3,6 +3,7 @@
  * that validation, access, budget, storage and accounting cannot differ between them.
  */
 import { ImagesError, isImagesError } from '../errors.js';
+import type { Accounting } from './accounting.js';
 import type { Once } from './budget.js';
 import { runCall } from './call.js';
 import {
@@ -25,6 +26,7 @@ import type { ImageRequest } from './request.js';
 import { planRequest } from './rules.js';
 import { ableBackends, splitCalls } from './shares.js';
 import { booked, endOf, sum } from './summary.js';
+import { usageRow } from './usage-row.js';
 
 /** What the use case is made of. */
 export interface ImagesOptions extends CallTools {
@@ -32,6 +34,8 @@ export interface ImagesOptions extends CallTools {
   readonly catalog: Catalog;
   /** Keeps the money. */
   readonly ledger: Ledger;
+  /** Takes rows of usage. */
+  readonly accounting: Accounting;
   /** Admits requests. */
   readonly admission: Gate;
   /** Upstream calls of one request that may run at once. */
@@ -143,7 +147,7 @@ function settleRequest(
 
 /** Makes the use case. */
 export function createImages(options: ImagesOptions): Images {
-  const { catalog, ledger, admission, emit, callsAtOnce } = options;
+  const { catalog, ledger, accounting, admission, emit, callsAtOnce } = options;
 
   function prepare(request: ImageRequest, { caller, bare }: Asker): Job {
     const target = catalog.resolve(request.model, { caller, bare });
@@ -182,6 +186,8 @@ export function createImages(options: ImagesOptions): Images {
           for await (const event of merge(sources, callsAtOnce)) if ('value' in event) yield event.value;
         } finally {
           await settleRequest(reserved.reservation, records, context);
+          const latencyMs = performance.now() - startedAt;
+          accounting.record(usageRow({ caller, request, context, records, latencyMs }));
         }
         if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
         const ended = endOf(records, head);

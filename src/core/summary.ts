@@ -36,8 +36,12 @@ export function endOf(records: readonly CallRecord[], head: RequestHead): Reques
     .map(([index, { code, reason, message }]): FailureFacts => ({ index, code, reason, message }))
     .sort((a, b) => a.index - b.index);
   const costMicroUsd = booked(records).microUsd;
-  const tokens = records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
-  return { head, pictures, failures, costMicroUsd, tokens };
+  return { head, pictures, failures, costMicroUsd, tokens: tokensOf(records) };
+}
+
+/** What the vendors counted for the calls of a request. */
+export function tokensOf(records: readonly CallRecord[]): TokenTotals {
+  return records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
 }
 
 function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {

@@ -61,7 +61,7 @@ const REFUSALS: ReadonlyMap<string | undefined, Face> = new Map([
 
 /** Faults of ours say the same to everybody; what happened is in the event of the same request id. */
 const FIXED_SENTENCES: Partial<Record<ErrorCode, string>> = {
-  STORAGE_ERROR: 'Pictures cannot be stored or read at the moment.',
+  STORAGE_ERROR: 'What is stored cannot be reached at the moment.',
   BUDGET_UNAVAILABLE: 'The budget could not be checked, so nothing was drawn.',
   INTERNAL_ERROR: 'Something went wrong on our side.',
 };

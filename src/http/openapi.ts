@@ -20,7 +20,14 @@ interface Operation {
   readonly answer: string;
   /** Readable without an API key. */
   readonly open?: boolean;
+  /** There only where rows of usage are kept. */
+  readonly usage?: boolean;
 }
+
+const USAGE_FILTER = {
+  ...{ start: 'query', end: 'query', period: 'query' },
+  ...{ user_id: 'query', model: 'query', backend_id: 'query' },
+};
 
 const JSON_ANSWER = 'application/json';
 
@@ -72,6 +79,33 @@ function operations({ maxTtlSeconds, transforms }: OpenApiOptions): readonly Ope
       path: '/v1/accounting/budgets',
       method: 'get',
       answer: JSON_ANSWER,
+    },
+    {
+      id: 'listUsage',
+      summary: "What was drawn and what it cost, the youngest first: one's own, or an admin's tenant's.",
+      path: '/v1/accounting/usage',
+      method: 'get',
+      parameters: { ...USAGE_FILTER, limit: 'query', cursor: 'query' },
+      answer: JSON_ANSWER,
+      usage: true,
+    },
+    {
+      id: 'summarizeUsage',
+      summary: 'The same added up, for admins.',
+      path: '/v1/accounting/usage/summary',
+      method: 'get',
+      parameters: { ...USAGE_FILTER, group_by: 'query' },
+      answer: JSON_ANSWER,
+      usage: true,
+    },
+    {
+      id: 'exportUsage',
+      summary: 'All of it as a file, for admins.',
+      path: '/v1/accounting/export',
+      method: 'get',
+      parameters: { ...USAGE_FILTER, format: 'query' },
+      answer: 'text/csv',
+      usage: true,
     },
     {
       id: 'signMedia',
@@ -170,13 +204,16 @@ export interface OpenApiOptions {
   readonly maxTtlSeconds: number;
   /** Which versions of pictures may be asked for. */
   readonly transforms: Transforms;
+  /** Whether rows of usage are kept. */
+  readonly usage: boolean;
 }
 
 /** Makes the document. */
 export function createOpenApi(options: OpenApiOptions): OpenApiDocument {
-  const { publicUrl } = options;
+  const { publicUrl, usage } = options;
   const paths: Record<string, Record<string, object>> = {};
-  for (const operation of operations(options)) {
+  const served = operations(options).filter((operation) => usage || operation.usage !== true);
+  for (const operation of served) {
     paths[operation.path] = { ...paths[operation.path], [operation.method]: operationObject(operation) };
   }
   return {

@@ -228,7 +228,7 @@ const PROVOCATIONS: readonly Provocation[] = [
     options: { storage: { ...memoryStorage(), put: broken } },
     body: { ...BODY, response_format: 'url' },
     openai: { type: SERVER },
-    message: /^Pictures cannot be stored or read at the moment\. Request id: req_[0-9a-f]{24}$/,
+    message: /^What is stored cannot be reached at the moment\. Request id: req_[0-9a-f]{24}$/,
   },
   {
     ...{ title: 'a budget store that is down', code: 'BUDGET_UNAVAILABLE', status: 503, retryable: true },

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { createTestApp } from '../support/app.js';
+import { memoryUsage } from '../../src/usage/memory.js';
+import { createTestApp, type TestApp } from '../support/app.js';
 
 interface Parameter {
   readonly name: string;
@@ -86,7 +87,11 @@ test('every schema in it is a JSON Schema of draft 2020-12', async (t) => {
 });
 
 test('it lists exactly the paths and methods that are served', async (t) => {
-  const app = await createTestApp(t);
+  await listsWhatIsServed(await createTestApp(t));
+  await listsWhatIsServed(await createTestApp(t, { usage: memoryUsage() }));
+});
+
+async function listsWhatIsServed(app: TestApp): Promise<void> {
   const document: Document = (await app.http.get('/v1/images/openapi.json')).body;
   const served: Record<string, string[]> = {};
   for (const layer of app.router.stack) {
@@ -99,7 +104,7 @@ test('it lists exactly the paths and methods that are served', async (t) => {
   }
   const listed = Object.entries(document.paths).map(([path, methods]) => [path, Object.keys(methods)]);
   assert.deepEqual(Object.fromEntries(listed), served);
-});
+}
 
 /** The pattern of a regular expression such as `^\/v1\/models\/.+` in OpenAPI's words. */
 function namedPath({ source }: RegExp): string {

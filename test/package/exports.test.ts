@@ -20,7 +20,8 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       OpenApiDocument Operation PictureOptions PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
       Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageFailed StoredInfo StoredObject
-      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage TransformOptions UpstreamCall UsageImplausible`,
+      Successor SweepOptions SweepResult TokenPrice TokenRates TokenUsage TransformOptions UpstreamCall UsageFilter UsageGrouping
+      UsageImplausible UsageLost UsagePage UsagePlace UsageRow UsageStore UsageSum UsageUnwritten UsageWritten`,
   },
   './providers/imagen': {
     values: `imagen`,
@@ -66,9 +67,14 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     values: `redisBudget`,
     types: `RedisBudgetOptions SendCommand`,
   },
+  './usage/memory': {
+    values: `memoryUsage`,
+    types: `MemoryUsageOptions`,
+  },
   './testing': {
-    values: `apiChecks budgetChecks providerChecks storageChecks`,
-    types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage NotApplicable ProviderSubject`,
+    values: `apiChecks budgetChecks providerChecks storageChecks usageChecks`,
+    types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage CreateUsage NotApplicable
+      ProviderSubject`,
   },
 };
 

@@ -24,6 +24,7 @@ for (const module of [
   'storage/memory',
   'budgets/memory',
   'budgets/redis',
+  'usage/memory',
   'testing/index',
 ]) {
   test(`importing ${module} loads no vendor SDK`, async () => {

@@ -10,6 +10,7 @@ import {
   type MediaStorage,
   type Provider,
   ProviderError,
+  type UsageStore,
 } from 'express-images-router';
 import { memoryBudget } from 'express-images-router/budgets/memory';
 import { openai } from 'express-images-router/providers/openai';
@@ -24,9 +25,12 @@ import {
   type CreateBudget,
   type CreateProvider,
   type CreateStorage,
+  type CreateUsage,
   providerChecks,
   storageChecks,
+  usageChecks,
 } from 'express-images-router/testing';
+import { memoryUsage } from 'express-images-router/usage/memory';
 
 // Factories answer the contracts, not classes of their own.
 export const storages: readonly MediaStorage[] = [
@@ -35,6 +39,7 @@ export const storages: readonly MediaStorage[] = [
   s3({ bucket: 'pictures' }),
 ];
 export const budgets: readonly BudgetStore[] = [memoryBudget()];
+export const usages: readonly UsageStore[] = [memoryUsage(), memoryUsage({ maxRows: 10 })];
 
 export const provider: Provider = {
   name: 'own',
@@ -74,7 +79,14 @@ export const kits: {
   readonly providers: readonly Check<CreateProvider>[];
   readonly storages: readonly Check<CreateStorage>[];
   readonly budgets: readonly Check<CreateBudget>[];
-} = { deployments: apiChecks, providers: providerChecks, storages: storageChecks, budgets: budgetChecks };
+  readonly usages: readonly Check<CreateUsage>[];
+} = {
+  deployments: apiChecks,
+  providers: providerChecks,
+  storages: storageChecks,
+  budgets: budgetChecks,
+  usages: usageChecks,
+};
 
 storageChecks.map((check) => check.run(() => memoryStorage()));
 // @ts-expect-error a kit takes what it is a kit of

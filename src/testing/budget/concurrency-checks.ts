@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import type { BudgetStore, Hold, ReserveResult } from '../../core/budget.js';
 import type { Check } from '../check.js';
+import type { StoreSubject } from '../store-check.js';
 import {
-  type BudgetSubject,
   type CreateBudget,
   expectBalance,
   expectClosed,
@@ -20,7 +20,7 @@ const INSTANCES = 3;
 
 /** Starts all calls in one go, spread over the instances. */
 async function atOnce<T>(
-  { store, another }: BudgetSubject,
+  { store, another }: StoreSubject<BudgetStore>,
   calls: readonly ((store: BudgetStore) => Promise<T>)[],
 ): Promise<T[]> {
   const stores = [store];

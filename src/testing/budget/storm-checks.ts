@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { BudgetStore, CommitLine, Hold, Once, ReserveRequest } from '../../core/budget.js';
 import type { Check } from '../check.js';
-import { type Random, seededRandom } from './random.js';
+import { type Random, seededRandom } from '../random.js';
 import { type ReferenceLedger, referenceLedger } from './reference.js';
 import {
   afterLapse,

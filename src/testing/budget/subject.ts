@@ -12,6 +12,7 @@ import type {
   Seen,
 } from '../../core/budget.js';
 import type { Check } from '../check.js';
+import { type StoreCheck, storeCheck } from '../store-check.js';
 
 /**
  * Opens the store under test. A check may call it several times: the answers are then instances over one backing
@@ -20,41 +21,9 @@ import type { Check } from '../check.js';
  */
 export type CreateBudget = () => BudgetStore | Promise<BudgetStore>;
 
-/** What a check works with. */
-export interface BudgetSubject {
-  /** The store under test. */
-  readonly store: BudgetStore;
-  /** Opens another instance over the same ledger. */
-  another(): Promise<BudgetStore>;
-}
-
-interface Promised {
-  readonly id: string;
-  readonly title: string;
-  readonly run: (subject: BudgetSubject) => Promise<void>;
-}
-
 /** Makes a MUST check that opens its stores and closes them. */
-export function must({ id, title, run }: Promised): Check<CreateBudget> {
-  return {
-    id,
-    title,
-    level: 'MUST',
-    async run(create) {
-      const opened = new Set<BudgetStore>();
-      const another = async () => {
-        const store = await create();
-        opened.add(store);
-        return store;
-      };
-      try {
-        await run({ store: await another(), another });
-      } finally {
-        for (const store of opened) await store.close?.();
-      }
-      return undefined;
-    },
-  };
+export function must(check: StoreCheck<BudgetStore>): Check<CreateBudget> {
+  return storeCheck(check);
 }
 
 /** A lease no check outlives. */

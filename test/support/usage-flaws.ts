@@ -1,0 +1,37 @@
+/** Every flaw {@link flawedUsage} can have, and the checks of the kit that must fail for it: these and no other. */
+export const usageFlaws = {
+  'an-empty-group': ['append.refuses-others', 'filter.tenant', 'filter.names', 'summarize.nothing'],
+  'arguments-unchecked': ['append.refuses-others'],
+  'as-they-came': ['query.youngest-first', 'query.steady-under-appends'],
+  'days-in-another-zone': ['summarize.groups', 'summarize.late-rows', 'summarize.like-the-rows'],
+  'end-included': ['filter.times', 'summarize.nothing', 'summarize.like-the-rows'],
+  'error-lost': ['append.every-field'],
+  'export-in-other-order': ['query.youngest-first', 'export.everything'],
+  'export-of-one-page': ['export.everything'],
+  'exports-run-out': ['export.left-early'],
+  'failures-not-counted': ['summarize.groups'],
+  'instances-apart': ['append.every-field', 'append.once'],
+  'known-by-request': ['append.same-request-id'],
+  'labels-lost': ['append.every-field', 'append.odd-texts'],
+  'late-rows-not-summed': ['summarize.late-rows', 'summarize.like-the-rows'],
+  'looks-then-adds': ['append.once', 'append.at-once'],
+  'model-ignored': ['filter.names', 'summarize.like-the-rows'],
+  'names-cut-at-nul': ['append.odd-texts'],
+  'names-folded': ['append.odd-texts'],
+  'names-trimmed': ['append.odd-texts'],
+  'none-is-no-group': ['summarize.groups', 'summarize.like-the-rows'],
+  'nothing-refused': ['append.nothing'],
+  'oldest-first': ['query.youngest-first', 'query.steady-under-appends'],
+  'pages-by-instant': ['query.pages', 'export.everything'],
+  'pages-repeat-a-row': ['query.pages', 'query.steady-under-appends', 'export.everything'],
+  'part-of-a-batch-kept': ['append.refuses-others'],
+  'repeats-kept': ['append.once', 'append.at-once'],
+  'start-left-out': ['filter.times', 'summarize.like-the-rows'],
+  'sums-by-the-hour': ['summarize.like-the-rows'],
+  'sums-ignore-backend': ['filter.names', 'summarize.like-the-rows'],
+  'sums-in-floats': ['append.every-field', 'summarize.largest'],
+  'sums-of-everybody': ['filter.tenant'],
+} as const satisfies Record<string, readonly string[]>;
+
+/** The name of a flaw. */
+export type UsageFlaw = keyof typeof usageFlaws;
