@@ -6,7 +6,9 @@ import sharp from 'sharp';
 import { isImagesError } from '../../src/errors.js';
 import { readContainer } from '../../src/pipeline/container.js';
 import { PROVENANCE_XMP } from '../../src/pipeline/provenance.js';
+import { putTogether, takeApart } from '../support/container-parts.js';
 import { orderOf, testFinisher } from '../support/orders.js';
+import { picture } from '../support/pictures.js';
 import { bake, befall, type Mishap, mishaps, type Recipe, recipes } from '../support/random-pictures.js';
 import { runs } from '../support/runs.js';
 
@@ -32,6 +34,32 @@ function cleaned(bytes: Uint8Array): Buffer | undefined {
   if ('fault' in container || container.layout?.cleaned === undefined) return undefined;
   return Buffer.concat(container.layout.cleaned);
 }
+
+it('a JPEG keeps its colours, which segments tell by being there', async () => {
+  const jfif = { type: '\xe0', body: Buffer.from('JFIF\0\x01\x02\0\0\x01\0\x01\0\0', 'latin1') };
+  const adobe = (transform: number) => {
+    return { type: '\xee', body: Buffer.from([...Buffer.from('Adobe'), 0, 100, 0, 0, 0, 0, transform]) };
+  };
+  const parts = takeApart('jpeg', await picture('jpeg'));
+  const plain = await pixels(putTogether('jpeg', parts));
+  const asRgb = await pixels(putTogether('jpeg', [adobe(0), ...parts]));
+  assert.notDeepEqual(asRgb, plain);
+  for (const [told, shown] of [
+    [[jfif], plain],
+    [[adobe(1)], plain],
+    [[adobe(0)], asRgb],
+    [[adobe(1), adobe(0)], asRgb],
+    [[adobe(0), adobe(1)], plain],
+    [[jfif, adobe(0)], plain],
+    [[adobe(0), jfif], plain],
+  ] as const) {
+    const bytes = putTogether('jpeg', [...told, ...parts]);
+    assert.deepEqual(await pixels(bytes), shown);
+    const clean = cleaned(bytes);
+    assert.ok(clean, 'it was not cleaned');
+    assert.deepEqual(await pixels(clean), shown);
+  }
+});
 
 describe('a random picture', () => {
   it('decodes after cleaning to exactly the pixels it had before', async () => {

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import type { ImageFormat } from '../../src/core/image.js';
 import { readContainer } from '../../src/pipeline/container.js';
 import { putTogether, takeApart } from '../support/container-parts.js';
-import { animations, foreignFiles, truncated } from '../support/hostile-pictures.js';
+import { animations, foreignFiles, refusedPictures, truncated } from '../support/hostile-pictures.js';
 import { drawing, picture, pngChunk, restartedJpeg, withPngChunks } from '../support/pictures.js';
 import { runs } from '../support/runs.js';
 
@@ -108,6 +108,12 @@ describe('a container', () => {
       const took = performance.now() - began;
       assert.ok(took < 2_000, `${name}: ${took} ms`);
     }
+  });
+
+  it('is broken when a WebP claims another canvas than its picture has', async () => {
+    const liar = (await refusedPictures()).find(({ name }) => name.startsWith('WebP that claims a canvas'));
+    assert.ok(liar, 'the fixture is gone');
+    assert.deepEqual(readContainer(liar.bytes), { fault: 'broken' });
   });
 
   it('is refused when it holds an animation', async () => {

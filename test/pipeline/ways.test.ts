@@ -53,6 +53,7 @@ async function wayOf(bytes: Buffer, rest: Partial<PictureOrder>, made = finish):
   const finished = await made(orderOf(bytes, rest));
   const format = finished.contentType.slice('image/'.length) as ImageFormat;
   if (Buffer.compare(finished.bytes, bytes) === 0) return 'kept';
+  if (Buffer.from(finished.bytes).includes('jumb')) return 'changed and still signed';
   if (format === 'avif' || !finished.contentType.endsWith(format)) return 'encoded';
   const header = await sharp(bytes).metadata();
   if (header.format !== format) return 'encoded';
