@@ -56,6 +56,12 @@ export interface MediaOptions {
   readonly retentionSeconds?: number | undefined;
   /** Which smaller versions and other formats of a picture may be asked for; `false` is none. @defaultValue common ones */
   readonly transforms?: TransformOptions | false | undefined;
+  /**
+   * Whether pictures go through this router, or clients are sent to where storage itself serves them. A `HEAD` and what
+   * storage has no URL for go through it all the same.
+   * @defaultValue `'proxy'`
+   */
+  readonly delivery?: 'proxy' | 'redirect' | undefined;
 }
 
 /** How money is treated when things go wrong. */
@@ -179,6 +185,7 @@ const DEFAULT_MEDIA = {
   ttlSeconds: 3600,
   maxTtlSeconds: DAY_S,
   retentionSeconds: 7 * DAY_S,
+  delivery: 'proxy' as const,
 };
 
 const DEFAULT_SPEND: Complete<SpendOptions> = { unknownCost: 'charge', onStoreFailure: 'deny' };
@@ -231,6 +238,7 @@ function resolveMedia(options: MediaOptions): Config['media'] {
       'expected at least media.maxTtlSeconds: links outlive the picture',
     );
   }
+  checkChoice(media.delivery, 'media.delivery', ['proxy', 'redirect']);
   if (publicUrl !== undefined) checkPublicUrl(publicUrl);
   return {
     ...media,
@@ -272,6 +280,10 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   const { trustRequestId = false, onEvent } = options;
   checkProviders(providers);
   checkMethods(storage, 'storage', ['put', 'get', 'stat', 'delete']);
+  const media = resolveMedia(options.media);
+  if (media.delivery === 'redirect' && typeof storage.directUrl !== 'function') {
+    throw new ConfigError('media.delivery', "'redirect' needs a storage with directUrl(), such as s3()");
+  }
   checkMethods(budget, 'budget', ['reserve', 'recall', 'commit', 'release', 'read']);
   if (usage !== undefined) checkMethods(usage, 'usage', ['append', 'query', 'summarize', 'export']);
   if (typeof identify !== 'function') {
@@ -295,7 +307,7 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   checkChoice(trustRequestId, 'trustRequestId', [true, false]);
   return {
     ...{ providers, storage, budget, usage, identify, models, spend, trustedOrigins, pictures, limits },
-    media: resolveMedia(options.media),
+    media,
     trustRequestId,
     onEvent: onEvent ?? (() => undefined),
   };

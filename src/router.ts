@@ -157,6 +157,7 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
   const native = (reader: OperationReader) => ({ POST: picturesHandler(parts, nativeDialect, reader) });
   const openai = (reader: OperationReader) => ({ POST: picturesHandler(parts, openaiDialect, reader) });
   const variants = createVariants(config, parts);
+  const redirects = media.delivery === 'redirect';
   const versions = { variants, transforms: media.transforms, encoderId };
   const stored = { ...parts, storage, storageMs, maxTtlSeconds: media.maxTtlSeconds };
   return [
@@ -170,7 +171,7 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
     ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
-    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler({ ...parts, ...versions }) }],
+    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler({ ...parts, ...versions, redirects }) }],
     ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
     ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],

@@ -8,6 +8,7 @@ import {
   type DeliveryPlan,
   type DeliveryRequest,
   planDelivery,
+  planRedirect,
   planUnread,
   type ServedVersion,
 } from '../media/delivery.js';
@@ -31,6 +32,8 @@ export interface Served {
   readonly tokenExpiresAtMs: number;
   /** Whether the `Accept` header of the request had a say. */
   readonly varies: boolean;
+  /** Whether the client is sent to where storage itself serves it, if it does. */
+  readonly redirects: boolean;
 }
 
 /** Answers requests for pictures. */
@@ -112,11 +115,24 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
+  /** Sends the client to storage; `false` when storage serves nobody itself. */
+  async function redirect(exchange: Exchange, served: Served, planned: DeliveryPlan): Promise<boolean> {
+    const { 'Content-Type': contentType = '', 'Content-Disposition': disposition = '' } = planned.headers;
+    const { key, tokenExpiresAtMs: expiresAt } = served;
+    const asked = { method: 'GET', expiresAt, contentType, disposition } as const;
+    const location = await lookup.directUrl(key, exchange.requestId, asked);
+    if (location === undefined) return false;
+    const plan = planRedirect({ location, expiresAtMs: expiresAt, nowMs: Date.now() });
+    await send(exchange, { ...plan, varies: served.varies });
+    return true;
+  }
+
   async function storedInPart(exchange: Exchange, served: Served): Promise<boolean> {
     const { requestId } = exchange;
     const info = await lookup.stat(served.key, requestId);
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
+    if (planned.body && served.redirects && (await redirect(exchange, served, planned))) return true;
     const object = planned.body ? await lookup.get(served.key, requestId, planned.range) : undefined;
     if (planned.body && object === undefined) return false;
     if (object !== undefined && object.sha256 !== info.sha256) {
@@ -129,7 +145,10 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
 
   return {
     // A plain GET needs one look-up: nothing can keep its body from being sent.
-    stored: (exchange, served) => (isPlain(exchange) ? storedWhole : storedInPart)(exchange, served),
+    stored(exchange, served) {
+      const isWhole = isPlain(exchange) && !served.redirects;
+      return (isWhole ? storedWhole : storedInPart)(exchange, served);
+    },
     async unread(exchange, served) {
       const { varies, tokenExpiresAtMs, version } = served;
       const { headers } = exchange.req;

@@ -14,6 +14,8 @@ import { readTransform, transformParameters } from './transform-query.js';
 export interface MediaOptions extends MediaAnswersOptions, Omit<MediaVariantsOptions, 'answers'> {
   /** Checks links. */
   readonly signer: LinkSigner;
+  /** Whether clients are sent to where storage itself serves an original, if it does. */
+  readonly redirects: boolean;
 }
 
 /** What a good link leads to. */
@@ -35,7 +37,8 @@ export function mediaHandler(options: MediaOptions): Handler {
     const opened = open(exchange, options.signer);
     const transform = readTransform(opened.query, parameters);
     if (transform !== undefined) return serveVariant(exchange, opened, transform);
-    if (!(await answers.stored(exchange, opened.original))) throw notFound();
+    const { redirects } = options;
+    if (!(await answers.stored(exchange, { ...opened.original, redirects }))) throw notFound();
   };
 }
 
@@ -61,6 +64,7 @@ function open({ req }: Exchange, signer: LinkSigner): Opened {
     download: query.get('download') === '1',
     tokenExpiresAtMs: verdict.expiresAtMs,
     varies: false,
+    redirects: false,
   };
   return { file, query, original };
 }

@@ -57,7 +57,7 @@ export interface DeliveryHeaders {
 /** How to answer. */
 export interface DeliveryPlan {
   /** The HTTP status. */
-  readonly status: 200 | 206 | 304 | 412 | 416;
+  readonly status: 200 | 206 | 302 | 304 | 412 | 416;
   /** All headers of the answer that depend on the picture. */
   readonly headers: Readonly<Record<string, string>>;
   /** The bytes to read; `undefined` reads all. Only with status 206. */
@@ -112,6 +112,32 @@ export function planUnread(request: ConditionalRequest): DeliveryPlan | undefine
   }
   if (!isUnchanged(request.headers, validators)) return undefined;
   return { status: 304, headers: commonHeaders(request, validators), ...withoutBody };
+}
+
+/** A picture that is fetched elsewhere. */
+export interface Redirection {
+  /** Where, absolute. */
+  readonly location: string;
+  /** When both the link and the location expire, in epoch milliseconds. */
+  readonly expiresAtMs: number;
+  /** The instant of the answer, in epoch milliseconds. */
+  readonly nowMs: number;
+}
+
+// A location signed with temporary keys can end before its time, so nobody remembers one for long.
+const MAX_REDIRECT_S = 300;
+
+/** Plans the answer that sends a client to where storage itself serves the picture. */
+export function planRedirect({ location, expiresAtMs, nowMs }: Redirection): DeliveryPlan {
+  const { 'Accept-Ranges': _, ...safe } = EVERYWHERE;
+  const maxAge = Math.min(MAX_REDIRECT_S, secondsUntil(expiresAtMs, nowMs));
+  const headers = {
+    ...safe,
+    Location: location,
+    'Cache-Control': `private, max-age=${maxAge}`,
+    'Content-Length': '0',
+  };
+  return { status: 302, headers, range: undefined, body: false };
 }
 
 interface Validators {
@@ -170,7 +196,11 @@ function unsatisfiable(size: number): Record<string, string> {
 }
 
 function cacheControl({ tokenExpiresAtMs, nowMs }: ConditionalRequest): string {
-  return `private, max-age=${Math.max(0, Math.floor((tokenExpiresAtMs - nowMs) / 1000))}`;
+  return `private, max-age=${secondsUntil(tokenExpiresAtMs, nowMs)}`;
+}
+
+function secondsUntil(instantMs: number, nowMs: number): number {
+  return Math.max(0, Math.floor((instantMs - nowMs) / 1000));
 }
 
 /** RFC 6266. A quoted name of plain characters needs no escaping and no encoded twin. */

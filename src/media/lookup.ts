@@ -1,15 +1,17 @@
 /** Looks stored pictures up: within a time limit, failures told, nothing left open. */
 import type { Emit } from '../core/events.js';
-import type { ByteRange, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import type { ByteRange, DirectUrlOptions, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import { storageError } from './picture-store.js';
 
-/** Looks stored objects up. Both throw `STORAGE_ERROR` where storage fails or does not answer in time. */
+/** Looks stored objects up. All throw `STORAGE_ERROR` where storage fails or does not answer in time. */
 export interface Lookup {
   /** Describes an object. */
   stat(key: string, requestId: string): Promise<StoredInfo | undefined>;
   /** Opens an object. One that opens too late is closed again. */
   get(key: string, requestId: string, range?: ByteRange): Promise<StoredObject | undefined>;
+  /** A URL at which storage itself serves an object, if it does. */
+  directUrl(key: string, requestId: string, options: DirectUrlOptions): Promise<string | undefined>;
 }
 
 /** What looking up takes. */
@@ -37,6 +39,8 @@ export function createLookup({ storage, storageMs, emit }: LookupOptions): Looku
 
   return {
     stat: (key, requestId) => asked('stat', requestId, () => storage.stat(key)),
+    directUrl: (key, requestId, options) =>
+      asked('get', requestId, async () => storage.directUrl?.(key, options)),
     async get(key, requestId, range) {
       let waiting = true;
       const opening = async () => {

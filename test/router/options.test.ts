@@ -186,6 +186,16 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     path: 'media.retentionSeconds',
     says: /links outlive the picture/,
   },
+  'a delivery nobody knows': {
+    options: withMedia({ delivery: 'direct' }),
+    path: 'media.delivery',
+    says: /one of proxy, redirect/,
+  },
+  'a redirect to a storage that serves nobody itself': {
+    options: withMedia({ delivery: 'redirect' }),
+    path: 'media.delivery',
+    says: /needs a storage with directUrl/,
+  },
   'a public path': {
     options: withMedia({ publicUrl: '/ai' }),
     path: 'media.publicUrl',
@@ -419,6 +429,7 @@ test('what is not given has its documented default', () => {
       formats: ['png', 'jpeg', 'webp', 'avif'],
       qualities: [50, 75, 90],
     },
+    delivery: 'proxy',
   });
   assert.equal(limits.requestMs, 180_000);
   assert.deepEqual(spend, { unknownCost: 'charge', onStoreFailure: 'deny' });

@@ -15,7 +15,9 @@ import type { MediaStorage } from '../../src/core/storage.js';
 import { ConfigError, isImagesError } from '../../src/errors.js';
 import { type S3Options, s3, s3Lifecycle } from '../../src/storage/s3.js';
 import { storageChecks } from '../../src/testing/storage-checks.js';
-import { until } from '../support/app.js';
+import { createTestApp, until } from '../support/app.js';
+import { draw } from '../support/media.js';
+import { freePort } from '../support/redis.js';
 import { RGW_KEYS, type RgwServer, startRgw, withoutRgw } from '../support/rgw.js';
 import { testChecks } from '../support/run-checks.js';
 import { factsOf, keyOf, readAndHash } from './samples.js';
@@ -303,6 +305,70 @@ describe('on a server', { skip: withoutRgw }, () => {
       async () => open({ bucket: 'never-made' }).sweep?.({ before: 0 }),
       saying(/does not exist/),
     );
+  });
+
+  const secrets = 'a secret that only these tests know, 32+';
+
+  test('pictures are drawn, served whole and in ranges, and removed one by one or with their tenant', async (t) => {
+    const prefix = 'app';
+    const app = await createTestApp(t, { storage: open({ prefix }) });
+    const [first, second] = [await draw(app), await draw(app)];
+    const whole = await fetch(first.url);
+    const bytes = Buffer.from(await whole.arrayBuffer());
+    assert.deepEqual([whole.status, bytes.length], [200, first.bytes]);
+    assert.equal(whole.headers.get('content-type'), 'image/png');
+    const part = await fetch(first.url, { headers: { range: 'bytes=10-19' } });
+    assert.equal(part.status, 206);
+    assert.ok(
+      bytes.subarray(10, 20).equals(Buffer.from(await part.arrayBuffer())),
+      'the range is of the picture',
+    );
+    assert.equal((await fetch(first.url, { headers: { range: 'bytes=999999-' } })).status, 416);
+    const etag = whole.headers.get('etag') ?? '';
+    assert.equal((await fetch(first.url, { headers: { 'if-none-match': etag } })).status, 304);
+
+    await app.router.deletePicture(first.id);
+    assert.equal((await fetch(first.url)).status, 404);
+    assert.equal((await fetch(second.url)).status, 200);
+    await app.router.deleteTenant('acme');
+    assert.equal((await fetch(second.url)).status, 404);
+    assert.deepEqual(await namesIn(BUCKET, 'app/'), []);
+  });
+
+  test('the router sweeps what has expired', async (t) => {
+    const storage = open({ prefix: 'swept' });
+    const app = await createTestApp(t, { storage });
+    const { url } = await draw(app);
+    await storage.put(keyOf('old'), picture, factsOf(picture, { expiresAt: Date.now() - 1 }));
+    assert.deepEqual(await app.router.sweep(), { removed: 1, orphans: 0 });
+    assert.equal((await fetch(url)).status, 200);
+  });
+
+  test('a client that is redirected gets the picture from the server itself', async (t) => {
+    const media = { secrets, delivery: 'redirect' } as const;
+    const app = await createTestApp(t, { storage: open({ prefix: 'redirected' }), media });
+    const { url, bytes, file } = await draw(app);
+    const followed = await fetch(`${url}&download=1`);
+    assert.deepEqual([followed.status, followed.redirected], [200, true]);
+    assert.ok(followed.url.startsWith(server.endpoint), 'it came from the server');
+    assert.equal(followed.headers.get('content-disposition'), `attachment; filename="${file}"`);
+    assert.equal(followed.headers.get('content-type'), 'image/png');
+    assert.equal((await followed.arrayBuffer()).byteLength, bytes);
+    const part = await fetch(url, { headers: { range: 'bytes=0-9' } });
+    assert.deepEqual([part.status, (await part.arrayBuffer()).byteLength], [206, 10]);
+  });
+
+  test('a server that is gone is STORAGE_ERROR for clients, and an event with the cause', async (t) => {
+    const storage = s3({
+      bucket: BUCKET,
+      endpoint: `http://127.0.0.1:${await freePort()}`,
+      credentials: RGW_KEYS,
+    });
+    const app = await createTestApp(t, { storage });
+    const { body } = await app.native({ model: 'placeholder/sketch', prompt: 'a hill' }).expect(503);
+    assert.equal(body.error.code, 'STORAGE_ERROR');
+    const causes = app.eventsOf('storage.failed').map(({ cause }) => String(cause));
+    assert.match(causes[0] ?? '', /cannot be reached/);
   });
 
   // The last one: the gateway is gone for a while.
