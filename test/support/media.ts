@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { request } from 'node:http';
-import type { ImageContentType, Size } from '../../src/core/image.js';
+import type { Size } from '../../src/core/image.js';
 import type { MediaStorage, StoredObject } from '../../src/core/storage.js';
 import { createLinkSigner, type LinkSigner } from '../../src/media/link.js';
-import { createPictureId, mediaFile, pictureKey } from '../../src/media/picture-id.js';
+import { createPictureId, isPictureType, mediaFile, pictureKey } from '../../src/media/picture-id.js';
 import type { TestApp } from './app.js';
 
 /** The secret tests of links use. */
@@ -146,7 +146,7 @@ export interface PlacedPicture {
 
 /** What is said of a placed picture. */
 export interface PlacedFacts {
-  readonly contentType?: ImageContentType | undefined;
+  readonly contentType?: string | undefined;
   readonly size?: Size | undefined;
   readonly expiresAt?: number | undefined;
 }
@@ -164,7 +164,8 @@ export async function place(
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const metadata = { model: 'placeholder/sketch', request: 'req_1', ...size };
   await storage.put(key, bytes, { contentType, sha256, expiresAt, metadata });
-  const file = mediaFile(id, contentType);
+  // A link always ends as one of ours; what is stored may say otherwise.
+  const file = mediaFile(id, isPictureType(contentType) ? contentType : 'image/png');
   return { id, key, bytes, path: `/v1/media/${file}?token=${linkSigner.sign(file, expiresAt)}` };
 }
 
