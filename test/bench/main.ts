@@ -11,6 +11,7 @@ import type { Round, Samples, Suite } from './bench.js';
 import { CAN_PIN, pinHarness } from './cores.js';
 import { generation } from './generation.js';
 import { growth } from './growth.js';
+import { media } from './media.js';
 import { micro } from './micro.js';
 import { drawPhotograph, PHOTOGRAPHS, type Photograph } from './photographs.js';
 import { benchServer, startServer } from './processes.js';
@@ -20,7 +21,7 @@ import { type Report, saveReport } from './results.js';
 import { installRivals } from './rivals.js';
 import { saturation } from './saturation.js';
 
-const SUITES: readonly Suite[] = [generation, saturation, micro, growth];
+const SUITES: readonly Suite[] = [generation, media, saturation, micro, growth];
 
 const { values: wanted } = parseArgs({
   options: {

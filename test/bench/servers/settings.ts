@@ -18,3 +18,9 @@ export interface OurSettings extends GatewaySettings {
 
 /** The API key of every request. */
 export const API_KEY = 'benchmark-key';
+
+/** Settings of servers of files. */
+export interface FolderSettings {
+  /** What they serve. */
+  readonly folder: string;
+}
