@@ -26,8 +26,11 @@ export interface Ask {
   readonly burst?: boolean | undefined;
 }
 
-/** Answers that warm a server up before a burst; of small pictures, one at a time. */
-const WARMING_ANSWERS = 30;
+/** Answers that warm a server up before a burst: of small pictures, one at a time. */
+const BURST_WARMTH = 30;
+/** Answers before which code is not compiled, whose compiling would be measured. The short form has not the time. */
+const WARMTH = 200;
+const QUICK_WARMTH = 16;
 
 /**
  * Runs a gateway in a process of its own and asks. Samples, each after `<gateway> <ask>`: `cpuMs` of an answer,
@@ -67,13 +70,16 @@ export async function inFolder<T>({ scratch }: Round, use: (folder: string) => P
   return await use(folder).finally(() => rm(folder, { recursive: true, force: true }));
 }
 
-async function warmUp(ask: Ask, loadOf: (ask: Ask) => Load, { seconds }: Round): Promise<void> {
+async function warmUp(ask: Ask, loadOf: (ask: Ask) => Load, { seconds, quick }: Round): Promise<void> {
   if (!ask.burst) {
-    await runLoad({ ...loadOf(ask), until: { seconds: seconds / 2 } });
+    await runLoad({
+      ...loadOf(ask),
+      until: { seconds: seconds / 2, answers: quick ? QUICK_WARMTH : WARMTH },
+    });
     return;
   }
   const little = { ...ask, photograph: 'small', n: 1, connections: 1 } as const;
-  await runLoad({ ...loadOf(little), until: { answers: WARMING_ANSWERS } });
+  await runLoad({ ...loadOf(little), until: { answers: BURST_WARMTH } });
 }
 
 async function costOf(server: RunningServer, ask: Ask, load: Load): Promise<Record<string, number>> {

@@ -16,7 +16,7 @@ import sharp from 'sharp';
 import { PORT, readSettings } from './arguments.js';
 import { API_KEY, type OurSettings } from './settings.js';
 
-const { upstream, folder, providers = 1 } = readSettings<OurSettings>();
+const { upstream, folder, verify, providers = 1 } = readSettings<OurSettings>();
 
 // As the README recommends.
 sharp.concurrency(1);
@@ -37,6 +37,7 @@ const images = createImagesRouter({
     },
   }),
   budget: memoryBudget(),
+  pictures: { verify },
   onEvent: (event) => {
     if (event.level === 'error') console.error(event);
   },
