@@ -101,7 +101,10 @@ export interface LimitOptions {
   readonly outputPixels?: number | undefined;
   /** Milliseconds `identify` may take. @defaultValue `5000` */
   readonly identifyMs?: number | undefined;
-  /** Milliseconds the providers of a request may take in all. @defaultValue `180000` */
+  /**
+   * Milliseconds the providers of a request may take in all, once it is admitted; as long may it wait for that.
+   * @defaultValue `180000`
+   */
   readonly requestMs?: number | undefined;
   /** Milliseconds storage may take to answer, or to store a picture. @defaultValue `30000` */
   readonly storageMs?: number | undefined;
@@ -306,7 +309,16 @@ export function resolveOptions(options: ImagesRouterOptions): Config {
   }
   checkChoice(trustRequestId, 'trustRequestId', [true, false]);
   return {
-    ...{ providers, storage, budget, usage, identify, models, spend, trustedOrigins, pictures, limits },
+    providers,
+    storage,
+    budget,
+    usage,
+    identify,
+    models,
+    spend,
+    trustedOrigins,
+    pictures,
+    limits,
     media,
     trustRequestId,
     onEvent: onEvent ?? (() => undefined),

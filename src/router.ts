@@ -104,10 +104,15 @@ function createParts(config: Config) {
   const accounting = createRowWriter(config, emit);
   const routing = createRouting();
   const images = createImages({
-    ...{ catalog, ledger, accounting, routing, emit },
+    catalog,
+    ledger,
+    accounting,
+    routing,
+    emit,
     finish: createFinisher({ maxPixels: limits.outputPixels, ...config.pictures }),
     store: createPictureStore({
-      ...{ storage, emit },
+      storage,
+      emit,
       retentionSeconds: media.retentionSeconds,
       storageMs: limits.storageMs,
     }),
@@ -138,7 +143,11 @@ type Parts = ReturnType<typeof createParts>;
 function createVariants({ storage, limits }: Config, { lookup, readPicture, emit }: Parts) {
   const { storageMs, transformQueue, outputPixels } = limits;
   return createVariantStore({
-    ...{ storage, storageMs, lookup, readPicture, emit },
+    storage,
+    storageMs,
+    lookup,
+    readPicture,
+    emit,
     makeVariant: createTransformer({ maxPixels: outputPixels }),
     // As many as image jobs run at once, so that pictures somebody paid for wait behind few of them.
     gate: createGate({ limit: imageJobs.limit, queue: transformQueue, full: overloaded }),

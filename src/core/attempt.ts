@@ -140,8 +140,13 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
   // The ceiling of the one that was called: dearer ones only had to be held for.
   const share = ceiling(backend.price, priced) ?? 0;
   const settled = {
-    ...{ call: priced, price: backend.price, hostPriced: backend.hostPriced, share, unknownCost },
-    ...{ delivered: arrived, outcome },
+    call: priced,
+    price: backend.price,
+    hostPriced: backend.hostPriced,
+    share,
+    unknownCost,
+    delivered: arrived,
+    outcome,
   };
   record.booking = settle(settled);
   record.backend = backend.provider.name;
@@ -159,8 +164,14 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
   const [undelivered] = record.failures.values();
   const error = outcome.type === 'failed' ? outcome.error : undelivered;
   emit({
-    ...{ type: 'upstream.call', level: error === undefined ? 'info' : 'warn', ...about, error, latencyMs },
-    ...{ provider: backend.provider.name, asked: priced.n, images: arrived },
+    type: 'upstream.call',
+    level: error === undefined ? 'info' : 'warn',
+    ...about,
+    provider: backend.provider.name,
+    asked: priced.n,
+    images: arrived,
+    error,
+    latencyMs,
     upstreamId: outcome.type === 'ended' ? outcome.end.upstreamId : upstreamIdOf(error),
   });
 }

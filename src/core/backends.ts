@@ -57,8 +57,12 @@ function backendsOf(entries: Map<string, Backend[]>, options: CatalogOptions): v
       checkPerCall(provider, model);
       const backends = entries.get(model.slug) ?? [];
       backends.push({
-        ...{ provider, model, price, hostPriced: hostPrice !== undefined },
-        ...{ priority: backends.length, weight: 1 },
+        provider,
+        model,
+        price,
+        hostPriced: hostPrice !== undefined,
+        priority: backends.length,
+        weight: 1,
       });
       entries.set(model.slug, backends);
     }

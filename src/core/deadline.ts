@@ -1,4 +1,5 @@
 /** One abort signal for a request out of disconnect, time limit and shutdown, and the counting of requests that shutdown waits for. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagesError } from '../errors.js';
 
 /** Why a request stopped when its client left: nobody is there to be told. */
@@ -10,6 +11,8 @@ export interface Deadline {
   readonly signal: AbortSignal;
   /** Also aborts when the time for providers is up; pictures that came by then are still finished and stored. */
   readonly upstream: AbortSignal;
+  /** Gives providers the whole time from now on, unless it is up already. */
+  restart(): void;
   /** To be called when the client's connection closes early. */
   disconnect(): void;
   /** Frees the timer. */
@@ -22,7 +25,10 @@ export interface Deadlines {
   readonly draining: boolean;
   /** Starts a request. It counts as in flight until `end()`. */
   start(): Deadline;
-  /** Refuses new requests, waits for those in flight for `drainMs`, then aborts what is left and waits for it to end. */
+  /**
+   * Refuses new requests, waits for those in flight for `drainMs`, then aborts what is left and waits for it to end;
+   * at most a few seconds, because a request that hears nothing must not keep a process from ending.
+   */
   close(drainMs: number): Promise<void>;
 }
 
@@ -36,8 +42,25 @@ export function shuttingDown(): ImagesError {
   return new ImagesError('OVERLOADED', 'The server is shutting down. Try again shortly.', { retryAfter: 5 });
 }
 
-/** Makes deadlines of `requestMs`. */
-export function createDeadlines({ requestMs }: { readonly requestMs: number }): Deadlines {
+/** How long deadlines are. */
+export interface DeadlinesOptions {
+  /** Milliseconds the providers of a request may take. */
+  readonly requestMs: number;
+  /** Milliseconds what was aborted may take to end. @defaultValue `10000` */
+  readonly graceMs?: number | undefined;
+}
+
+/** Waits for work for so long; true when it was over by then. */
+async function settledWithin(work: Promise<void>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  const inTime = await Promise.race([work.then(() => true), late]);
+  timer.abort();
+  return inTime;
+}
+
+/** Makes deadlines. */
+export function createDeadlines({ requestMs, graceMs = 10_000 }: DeadlinesOptions): Deadlines {
   const running = new Set<AbortController>();
   let draining = false;
   let idle: (() => void) | undefined;
@@ -50,6 +73,7 @@ export function createDeadlines({ requestMs }: { readonly requestMs: number }): 
     return {
       signal: client.signal,
       upstream: AbortSignal.any([client.signal, time.signal]),
+      restart: () => void timer.refresh(),
       disconnect: () => client.abort(CLIENT_LEFT),
       end() {
         clearTimeout(timer);
@@ -65,11 +89,10 @@ export function createDeadlines({ requestMs }: { readonly requestMs: number }): 
     const ended = new Promise<void>((resolve) => {
       idle = resolve;
     });
-    const timer = setTimeout(() => {
-      for (const controller of running) controller.abort(shuttingDown());
-    }, drainMs);
-    await ended;
-    clearTimeout(timer);
+    const drained = await settledWithin(ended, drainMs);
+    if (drained) return;
+    for (const controller of running) controller.abort(shuttingDown());
+    await settledWithin(ended, graceMs);
   }
 
   return {

@@ -114,13 +114,13 @@ export interface BudgetSoftLimit extends EventBase {
   readonly limit: number;
 }
 
-/** The vendor charged more than the ceiling that was held; it is booked in full. */
+/** The vendor charged more than the ceiling of the call; it is booked in full. */
 export interface PriceCeilingExceeded extends EventBase {
   /** Discriminates. */
   readonly type: 'price.ceiling_exceeded';
   /** The slug that drew. */
   readonly model: string;
-  /** What was held for the call. */
+  /** The ceiling of the call at the backend that drew; what was held may be more, for a dearer one. */
   readonly ceilingMicroUsd: number;
   /** What was booked. */
   readonly costMicroUsd: number;
@@ -180,7 +180,7 @@ export interface StorageFailed extends EventBase {
   readonly cause: unknown;
 }
 
-/** A fault of ours, or of a function of the host's. */
+/** A fault of ours, or of a function of the host's, by which a request or a picture of one failed. */
 export interface InternalError extends EventBase {
   /** Discriminates. */
   readonly type: 'internal.error';

@@ -119,10 +119,15 @@ export interface Images {
   prepare(request: ImageRequest, asker: Asker): Job;
 }
 
-/** A place among the requests in flight. A request whose time passes while it waits met a crowd, not a slow provider. */
+/**
+ * A place among the requests in flight. A request whose time passes while it waits met a crowd, not a slow provider;
+ * what it waited is not taken from the providers' time, which would be paid for and cut off.
+ */
 async function admitted(admission: Gate, deadline: Deadline): Promise<() => void> {
   try {
-    return await admission.enter(deadline.upstream);
+    const leave = await admission.enter(deadline.upstream);
+    deadline.restart();
+    return leave;
   } catch (error) {
     throw deadline.upstream.aborted && !deadline.signal.aborted ? overloaded() : error;
   }
@@ -143,6 +148,14 @@ function settleRequest(
   const amounts = booked(records);
   if (amounts.microUsd === 0 && amounts.images === 0) return reservation.release();
   return reservation.commit(amounts, once && writeOutcome(endOf(records, head)));
+}
+
+/** What went wrong on our side with single pictures of a request that delivered others. */
+function ourFaults(records: readonly CallRecord[]): readonly unknown[] {
+  return records
+    .flatMap(({ failures }) => [...failures.values()])
+    .filter(({ code }) => code === 'INTERNAL_ERROR')
+    .map(({ cause }) => cause);
 }
 
 /** Makes the use case. */
@@ -192,10 +205,19 @@ export function createImages(options: ImagesOptions): Images {
         if (deadline.signal.reason === CLIENT_LEFT) throw CLIENT_LEFT;
         const ended = endOf(records, head);
         if (isImagesError(ended)) throw ended;
+        for (const cause of ourFaults(records)) {
+          emit({ type: 'internal.error', level: 'error', requestId, cause });
+        }
         emit({
-          ...{ type: 'request.completed', level: 'info', requestId, tenant, asked: request.n },
-          ...{ model: head.model, servedBy: head.servedBy },
-          ...{ images: ended.pictures.length, costMicroUsd: ended.costMicroUsd },
+          type: 'request.completed',
+          level: 'info',
+          requestId,
+          tenant,
+          model: head.model,
+          servedBy: head.servedBy,
+          asked: request.n,
+          images: ended.pictures.length,
+          costMicroUsd: ended.costMicroUsd,
           latencyMs: performance.now() - startedAt,
         });
         yield { type: 'finished', outcome: ended };

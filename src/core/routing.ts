@@ -61,23 +61,27 @@ function isWell(error: unknown): boolean {
 }
 
 interface Circuit {
-  readonly breaker: CircuitBreakerPolicy;
+  breaker: CircuitBreakerPolicy;
   brokenUntil: number;
+  readonly onBreak: () => void;
+}
+
+/** Makes a breaker, in the state another had. */
+function createBreaker(onBreak: () => void, initialState?: unknown): CircuitBreakerPolicy {
+  const breaker = circuitBreaker(
+    // A client that left says nothing about the backend, for good or ill.
+    handleWhen((error) => error !== CLIENT_LEFT),
+    { halfOpenAfter: BROKEN_MS, breaker: new ConsecutiveBreaker(FAILURES), initialState },
+  );
+  breaker.onBreak(onBreak);
+  return breaker;
 }
 
 function createCircuit(): Circuit {
-  // A client that left says nothing about the backend, for good or ill.
-  const breaker = circuitBreaker(
-    handleWhen((error) => error !== CLIENT_LEFT),
-    {
-      halfOpenAfter: BROKEN_MS,
-      breaker: new ConsecutiveBreaker(FAILURES),
-    },
-  );
-  const circuit: Circuit = { breaker, brokenUntil: 0 };
-  breaker.onBreak(() => {
+  const onBreak = () => {
     circuit.brokenUntil = Date.now() + BROKEN_MS;
-  });
+  };
+  const circuit: Circuit = { breaker: createBreaker(onBreak), brokenUntil: 0, onBreak };
   return circuit;
 }
 
@@ -109,15 +113,24 @@ export function createRouting(): Routing {
 
   function begin(backend: Backend): Turn | undefined {
     if (!isOpen(backend)) return undefined;
+    const circuit = circuitOf(backend);
+    const { breaker } = circuit;
+    const isTrial = breaker.state !== CircuitState.Closed;
     let finish: (error: unknown) => void = () => undefined;
     const running = new Promise<void>((resolve, reject) => {
       finish = (error) => (isWell(error) ? resolve() : reject(error));
     });
     // The breaker wants to run a function; what it runs here is the wait for the call's end.
-    circuitOf(backend)
-      .breaker.execute(() => running)
-      .catch(() => undefined);
-    return { end: finish };
+    breaker.execute(() => running).catch(() => undefined);
+    return {
+      end(error) {
+        // The breaker takes a trial that told nothing for a success; one in its place is open, and due for a trial.
+        if (isTrial && error === CLIENT_LEFT) {
+          circuit.breaker = createBreaker(circuit.onBreak, breaker.toJSON());
+        }
+        finish(error);
+      },
+    };
   }
 
   return {

@@ -65,7 +65,7 @@ export function tooLarge(limit: number): ImagesError {
 }
 
 async function readBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
-  if (Number(req.headers['content-length']) > limit) throw refuseBody(req, tooLarge(limit));
+  if (Number(req.headers['content-length']) > limit) throw tooLarge(limit);
   const body = decoded(req);
   const chunks: Buffer[] = [];
   let length = 0;
@@ -77,7 +77,7 @@ async function readBytes(req: IncomingMessage, limit: number): Promise<Buffer> {
     }
   } catch (error) {
     if (req.destroyed && !req.complete) throw CLIENT_LEFT;
-    throw refuseBody(req, error instanceof ImagesError ? error : bodyFault('the compressed body is broken'));
+    throw error instanceof ImagesError ? error : bodyFault('the compressed body is broken');
   }
   return Buffer.concat(chunks, length);
 }
@@ -87,8 +87,7 @@ function decoded(req: IncomingMessage): NodeJS.ReadableStream {
   // Iterating would destroy the request, and with it the connection, when the loop is left early.
   if (encoding === 'identity') return (req as Readable).iterator({ destroyOnReturn: false }) as never;
   const decoder = DECODERS.get(encoding)?.();
-  if (decoder === undefined)
-    throw refuseBody(req, bodyFault('expected Content-Encoding gzip, deflate, br or none'));
+  if (decoder === undefined) throw bodyFault('expected Content-Encoding gzip, deflate, br or none');
   req.on('error', () => decoder.end());
   return req.pipe(decoder);
 }
@@ -97,13 +96,12 @@ function decoded(req: IncomingMessage): NodeJS.ReadableStream {
  * Lets the rest of an unwanted body pass by, so that the answer arrives before the connection closes: closing on a
  * client that still sends makes its system drop the answer. Whoever is not done soon is cut off.
  */
-export function refuseBody(req: IncomingMessage, error: ImagesError): ImagesError {
+export function letBodyPass(req: IncomingMessage): void {
   req.unpipe();
   req.resume();
   const timer = setTimeout(() => req.destroy(), LINGER_MS);
   timer.unref();
   req.once('close', () => clearTimeout(timer));
-  return error;
 }
 
 function parse(bytes: Buffer): unknown {

@@ -5,8 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
-import type { Emit, NewImagesEvent } from '../core/events.js';
+import type { Emit } from '../core/events.js';
 import { ImagesError } from '../errors.js';
+import { letBodyPass } from './body.js';
 import { errorAnswer, isServerFault, type Surface, toImagesError } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
 
@@ -71,12 +72,13 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
   };
 }
 
-function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emit: Emit): void {
+function answerError({ req, res, surface, requestId }: Exchange, thrown: unknown, emit: Emit): void {
   // Nobody is there to be told.
   if (thrown === CLIENT_LEFT) return;
   const error = toImagesError(thrown);
   const { status, headers, body } = errorAnswer(error, { surface, requestId });
-  emit(failedEvent(error, requestId));
+  emitFailure(error, { requestId, emit });
+  if (!req.complete) letBodyPass(req);
   if (res.headersSent) {
     // The answer has begun; a broken connection is the only honest way left to say that it is not whole.
     res.destroy();
@@ -86,9 +88,13 @@ function answerError({ res, surface, requestId }: Exchange, thrown: unknown, emi
   sendJson(res, status, body);
 }
 
-/** The event of a request that was answered with an error. */
-export function failedEvent(error: ImagesError, requestId: string): NewImagesEvent {
+/** Tells the host of a request that was answered with an error, and of the fault of ours behind it, if it is one. */
+export function emitFailure(
+  error: ImagesError,
+  { requestId, emit }: { readonly requestId: string; readonly emit: Emit },
+): void {
   const { code, reason, cause } = error;
   const level = isServerFault(error) ? 'error' : 'info';
-  return { type: 'request.failed', level, requestId, code, reason, cause };
+  emit({ type: 'request.failed', level, requestId, code, reason, cause });
+  if (code === 'INTERNAL_ERROR') emit({ type: 'internal.error', level: 'error', requestId, cause });
 }

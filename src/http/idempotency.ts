@@ -48,7 +48,9 @@ export function onceOf(req: Request, caller: Caller, read: ReadRequest & Endpoin
   const { images: _, mask: __, ...fields } = read.fields;
   const { inputs, mask } = read.request;
   const meaning = {
-    ...{ surface: read.surface, operation: read.operation, fields },
+    surface: read.surface,
+    operation: read.operation,
+    fields,
     inputs: inputs.map(digest),
     mask: mask && digest(mask),
   };

@@ -3,7 +3,7 @@ import { Busboy } from '@fastify/busboy';
 import type { Request } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
 import { isImagesError } from '../errors.js';
-import { bodyFault, refuseBody, tooLarge } from './body.js';
+import { bodyFault, tooLarge } from './body.js';
 
 /** Bounds of a form. */
 export interface MultipartLimits {
@@ -47,7 +47,7 @@ export async function readMultipart(req: Request, limits: MultipartLimits): Prom
     return await parseForm(req, limits);
   } catch (error) {
     if (error === CLIENT_LEFT) throw error;
-    throw refuseBody(req, isImagesError(error) ? error : bodyFault('expected a well-formed multipart form'));
+    throw isImagesError(error) ? error : bodyFault('expected a well-formed multipart form');
   }
 }
 

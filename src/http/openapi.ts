@@ -182,7 +182,9 @@ function operationObject(operation: Operation): object {
         schema: { type: 'string' },
       })),
       ...allowed.map(([name, values]) => ({
-        ...{ name, in: 'query', required: false },
+        name,
+        in: 'query',
+        required: false,
         schema: { type: 'string', enum: values },
       })),
     ],

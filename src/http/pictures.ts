@@ -13,7 +13,7 @@ import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
 import type { Exchange } from './exchange.js';
 import type { Fields } from './fields.js';
-import { failedEvent, type Handler } from './handle.js';
+import { emitFailure, type Handler } from './handle.js';
 import { onceOf } from './idempotency.js';
 import type { Intake } from './intake.js';
 import { setLifecycleHeaders, setLimitHeaders } from './limit-headers.js';
@@ -129,9 +129,11 @@ export function picturesHandler(
 
   function stream({ res, requestId }: Exchange, events: AsyncIterable<RequestEvent>): Promise<void> {
     return streamAnswer(res, {
-      ...{ events, requestId, prefix: operation.eventPrefix },
+      events,
+      requestId,
+      prefix: operation.eventPrefix,
       onEvent: (event) => setHeaders(res, event),
-      onError: (error) => emit(failedEvent(error, requestId)),
+      onError: (error) => emitFailure(error, { requestId, emit }),
     });
   }
 

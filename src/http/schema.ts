@@ -156,18 +156,22 @@ export function createValidator(schema: Schema): Validate {
 function detailsOf(errors: readonly ErrorObject[]): readonly ErrorDetail[] {
   const details = new Map<string, string>();
   for (const error of errors) {
+    // What each of several shapes would want is said by the description of all of them.
+    if (error.schemaPath.includes('/oneOf/')) continue;
     const field = fieldOf(error);
     if (!details.has(field)) details.set(field, messageOf(error));
   }
   return [...details].map(([field, message]) => ({ field, message }));
 }
 
+/** Where a fault is: `size`, `metadata.steps`, `images[1]`. */
 function fieldOf({ instancePath, keyword, params }: ErrorObject): string {
-  const path = instancePath.split('/').slice(1, 3);
+  const path = instancePath.split('/').slice(1);
   if (keyword === 'required') path.push(String(params.missingProperty));
-  // Only names from our own schema are repeated: a key is the client's text.
-  const [field] = path;
-  return field ?? 'body';
+  // Below the fields of our own schema keys are the client's text, repeated only where they are plain words.
+  const odd = path.findIndex((step) => !/^[A-Za-z0-9_-]{1,64}$/.test(step) || step.startsWith('__'));
+  const [field, ...steps] = odd === -1 ? path : path.slice(0, odd);
+  return (field ?? 'body') + steps.map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`)).join('');
 }
 
 function messageOf({ keyword, parentSchema, schema }: ErrorObject): string {

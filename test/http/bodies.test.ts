@@ -209,6 +209,21 @@ for (const encoding of ['identity', 'gzip'] as const) {
   });
 }
 
+for (const [what, status, head] of [
+  ['of somebody unknown', 401, ['POST /v1/inference/images/generate HTTP/1.1', 'Host: localhost']],
+  ['that is no JSON', 422, [...HEAD, 'Content-Type: text/plain']],
+  ['of another method', 405, ['PUT /v1/inference/images/generate HTTP/1.1', 'Host: localhost']],
+] as const) {
+  test(`an endless body ${what} gets its ${status} unread, and is then cut off`, async (t) => {
+    const app = await createTestApp(t);
+    const { socket, answer, closed } = await openRaw(app.port, [...head, 'Transfer-Encoding: chunked']);
+    const sending = setInterval(() => socket.write(chunk(Buffer.alloc(1024, 0x20))), 50);
+    t.after(async () => clearInterval(sending));
+    assert.equal((await answer).status, status);
+    await closed;
+  });
+}
+
 for (const headers of [[], ['Content-Encoding: gzip']]) {
   test(`a client that leaves in the middle of its body disturbs nobody (${headers[0] ?? 'plain'})`, async (t) => {
     const app = await createTestApp(t);

@@ -179,7 +179,7 @@ for (const [field, value] of MISTYPED) {
     const answer = await postEdit(app, NATIVE, formOf(fields));
     assert.equal(answer.status, 422, answer.text);
     assert.deepEqual(
-      answer.body.error.details.map((detail: { readonly field: string }) => detail.field),
+      answer.body.error.details.map((detail: { readonly field: string }) => detail.field.split('.')[0]),
       [field],
     );
     assert.equal(app.calls.length, 0);
@@ -284,7 +284,7 @@ test('odd things in place of data URLs are refused', async (t) => {
   ]) {
     const answer = await postEdit(app, NATIVE, { ...BODY, images: [value] });
     assert.equal(answer.status, 422, JSON.stringify(value));
-    assert.equal(answer.body.error.details[0].field, 'images');
+    assert.match(answer.body.error.details[0].field, /^images(\[0\])?$/);
   }
 });
 

@@ -361,6 +361,11 @@ test('the cause of a fault on our side is in the event of the same request, and 
   assert.equal(event?.level, 'error');
   assert.equal(event?.requestId, answer.body.meta.request_id);
   assert.ok(event?.cause instanceof Error && event.cause.message === CANARY);
+  const faults = app.eventsOf('internal.error');
+  assert.deepEqual(
+    faults.map(({ requestId, cause }) => [requestId, cause]),
+    [[event.requestId, event.cause]],
+  );
 });
 
 test('an error of a code this version does not know is a fault on our side, not a crash', async (t) => {

@@ -78,22 +78,34 @@ for (const { field, title, json } of WRONG) {
     assert.equal(native.status, 422, native.text);
     assert.equal(native.body.error.code, 'VALIDATION_ERROR');
     assert.deepEqual(
-      native.body.error.details.map((detail: { field: string }) => detail.field),
+      native.body.error.details.map((detail: { field: string }) => detail.field.split('.')[0]),
       [field],
     );
-    const { message } = native.body.error.details[0];
+    const [{ field: path, message }] = native.body.error.details;
     assert.match(message, /expected/, 'the message says what would be right');
-    assert.equal(native.body.error.message, `${field}: ${message}`);
+    assert.equal(native.body.error.message, `${path}: ${message}`);
     const openai = await app.openai(RAW(field, json));
     assert.equal(openai.status, 400, openai.text);
     assert.deepEqual(openai.body.error, {
       ...{ message: native.body.error.message, type: 'invalid_request_error' },
-      ...{ param: field, code: 'validation_error' },
+      ...{ param: path, code: 'validation_error' },
     });
     assert.equal(app.calls.length, 0);
     assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 0, held: 0 });
   });
 }
+
+test('a fault inside of a field is told by its path, as far as that is no odd text of the client', async () => {
+  const fieldOf = async (metadata: string) => {
+    const { body } = await sharedApp().native(RAW('metadata', metadata));
+    return body.error.details.map(({ field }: { field: string }) => field);
+  };
+  assert.deepEqual(await fieldOf('{"steps":{}}'), ['metadata.steps']);
+  assert.deepEqual(await fieldOf('{"steps":[],"cfg_scale":[]}'), ['metadata.steps', 'metadata.cfg_scale']);
+  for (const odd of ['a b', '<b>', 'x'.repeat(65), '__proto__', '']) {
+    assert.deepEqual(await fieldOf(JSON.stringify({ [odd]: {} }).replace('{}}', '[]}')), ['metadata'], odd);
+  }
+});
 
 test('model and prompt are required, and every fault of the body is told at once', async () => {
   const answer = await sharedApp().native({ n: 0, size: 'big', seed: 'x' });

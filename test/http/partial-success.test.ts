@@ -40,6 +40,33 @@ test('pictures the vendor withheld are named in errors, and neither charged nor 
   });
 });
 
+/** A picture whose bytes nobody can get at. */
+const UNREADABLE = {
+  type: 'image/png',
+  get bytes(): Uint8Array {
+    throw new TypeError('no bytes');
+  },
+};
+
+test('a fault of ours in one picture is told to the host, once, whether or not others arrive', async (t) => {
+  const app = await createTestApp(t, {
+    placeholder: { tamper: (image, _, index) => (index === 1 ? UNREADABLE : image) },
+  });
+  const answer = await app.native({ ...BODY, n: 3 }).expect(200);
+  assert.deepEqual(
+    answer.body.data.errors.map(({ index, code }: Entry) => [index, code]),
+    [[1, 'INTERNAL_ERROR']],
+  );
+  const [fault, ...more] = app.eventsOf('internal.error');
+  assert.ok(fault?.cause instanceof TypeError, String(fault?.cause));
+  assert.equal(fault.requestId, answer.body.meta.request_id);
+  assert.deepEqual(more, []);
+
+  const none = await createTestApp(t, { placeholder: { tamper: () => UNREADABLE } });
+  await none.native(BODY).expect(500);
+  assert.equal(none.eventsOf('internal.error').length, 1);
+});
+
 test('calls that failed are named in errors; the others are delivered and charged', async (t) => {
   const failure = new ProviderError('rejected', 'The vendor refused this one.', { billed: 'no' });
   const app = await createTestApp(t, {
