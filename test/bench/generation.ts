@@ -49,9 +49,10 @@ function of(gateway: GatewayName, ask: AskName, what: Figure): Reading {
   return figure(`${gateway} ${ask} ${what}`);
 }
 
-/** The rivals' columns of a row. */
-function beside(read: (gateway: GatewayName) => Reading): Readonly<Record<string, Reading>> {
-  return Object.fromEntries(RIVALS.map((name) => [GATEWAYS[name].title, read(name)]));
+/** The columns of the rivals that were asked this. */
+function beside(ask: AskName, read: (gateway: GatewayName) => Reading): Readonly<Record<string, Reading>> {
+  const asked = RIVALS.filter((name) => MEASURED[ask].includes(name));
+  return Object.fromEntries(asked.map((name) => [GATEWAYS[name].title, read(name)]));
 }
 
 function overProxy(ask: AskName, what: string, atMost?: number): Row {
@@ -59,7 +60,7 @@ function overProxy(ask: AskName, what: string, atMost?: number): Row {
   return {
     what: `CPU ${what} ÷ bare proxy`,
     target: atMost === undefined ? undefined : { atMost },
-    readings: { [OURS]: read('container'), ...beside(read) },
+    readings: { [OURS]: read('container'), ...beside(ask, read) },
   };
 }
 
@@ -86,7 +87,10 @@ const ROWS: readonly Row[] = [
   {
     what: 'MB of memory per request in flight, 64 × n=4, container check',
     target: { atMost: 2 },
-    readings: { [OURS]: of('container', BURST, 'grownMb'), ...beside((name) => of(name, BURST, 'grownMb')) },
+    readings: {
+      [OURS]: of('container', BURST, 'grownMb'),
+      ...beside(BURST, (name) => of(name, BURST, 'grownMb')),
+    },
   },
   {
     what: 'the same, full decode',
@@ -96,7 +100,10 @@ const ROWS: readonly Row[] = [
   {
     what: 'longest stall in that load, ms',
     target: { atMost: 40 },
-    readings: { [OURS]: of('container', BURST, 'stallMs'), ...beside((name) => of(name, BURST, 'stallMs')) },
+    readings: {
+      [OURS]: of('container', BURST, 'stallMs'),
+      ...beside(BURST, (name) => of(name, BURST, 'stallMs')),
+    },
   },
   {
     what: 'the same ÷ bare proxy',
