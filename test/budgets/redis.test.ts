@@ -92,22 +92,6 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
     assert.equal(names.filter((name) => name === 'EVALSHA').length, 5);
   });
 
-  test('what was settled before its lease is over does not lapse after it', async () => {
-    const store = redisBudget({ send });
-    const key = randomUUID();
-    const lines = [line(key, { amount: 3 })];
-    const committed = await hold(store, request(lines, { leaseMs: 1_000 }));
-    const released = await hold(store, request(lines, { leaseMs: 1_000 }));
-    await hold(store, request(lines, { leaseMs: 1_000 }));
-    await store.commit(committed, [{ key, amount: 1 }]);
-    await store.release(released.id);
-    await sleep(1_200);
-    assert.deepEqual(await store.read([key]), [{ key, spent: 4, held: 0 }]);
-    await hold(store, request([line(key, { amount: 6 })]));
-    await hold(store, request([line(key, { amount: 0 })]));
-    assert.deepEqual(await store.read([key]), [{ key, spent: 4, held: 6 }]);
-  });
-
   test('a sum that would pass 2^53 - 1 stays there, by a commit as by a lapse', async () => {
     const store = redisBudget({ send });
     const [key, largest] = [randomUUID(), Number.MAX_SAFE_INTEGER];

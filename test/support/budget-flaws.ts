@@ -17,6 +17,7 @@ export const budgetFlaws = {
     'concurrency.one-settlement',
     'storm.like-the-reference',
   ],
+  'commit-keeps-lease': ['lapse.not-after-settling'],
   'commit-keeps-rest': [
     'commit.books-in-place-of-the-hold',
     'commit.first-one-wins',
@@ -135,6 +136,7 @@ export const budgetFlaws = {
     'storm.like-the-reference',
   ],
   'release-frees-once-of-others': ['release.only-its-own-once-key'],
+  'release-keeps-lease': ['lapse.not-after-settling'],
   'release-keeps-once': [
     'release.frees-the-once-key',
     'release.only-its-own-once-key',
@@ -194,6 +196,7 @@ export const budgetFlaws = {
     'release.frees-every-line',
     'release.closes-the-id',
     'release.unknown-leaves-a-tombstone',
+    'lapse.not-after-settling',
     'lapse.late-commit-corrects',
     'lapse.late-release-frees',
     'integers.reserve-refuses-others',

@@ -30,12 +30,15 @@ interface Entry {
 interface Ledger {
   entries: Entry[];
   limits: Map<string, number>;
+  /** Leases of holds that were settled and that are not forgotten. */
+  leases: Pick<Entry, 'id' | 'lines' | 'lapsesAt'>[];
 }
 
 /** Opens instances over one ledger with this flaw, or a sound one. */
 export function flawedBudget(flaw?: Flaw): () => BudgetStore {
-  const shared: Ledger = { entries: [], limits: new Map() };
-  return () => open(flaw === 'instances-apart' ? { entries: [], limits: new Map() } : shared, flaw);
+  const empty = (): Ledger => ({ entries: [], limits: new Map(), leases: [] });
+  const shared = empty();
+  return () => open(flaw === 'instances-apart' ? empty() : shared, flaw);
 }
 
 function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
@@ -66,6 +69,15 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
       if (flaw === 'lapsed-forgets-once') entry.once = undefined;
       if (flaw === 'lapsed-id-reopens') entry.id = `${entry.id} before`;
     }
+    for (const lease of ledger.leases) {
+      if (lease.lapsesAt > Date.now()) continue;
+      ledger.leases = ledger.leases.filter((other) => other !== lease);
+      add({ ...lease, state: 'lapsed' });
+    }
+  }
+
+  function keepLease({ id, lines, lapsesAt, state }: Entry): void {
+    if (state === 'pending') ledger.leases.push({ id: `${id} once more`, lines, lapsesAt });
   }
 
   function describe(entry: Entry, once: Once): Seen {
@@ -237,6 +249,7 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
       if (entry.state === 'lapsed' && flaw === 'late-commit-refused') return 'already';
       if (flaw === 'expired-bucket-throws' && entry.lines.some(({ expired }) => expired))
         throw new Error('no such bucket');
+      if (flaw === 'commit-keeps-lease') keepLease(entry);
       const kept = entry.state === 'released' ? lines : booked(entry, lines);
       const late = entry.state === 'lapsed';
       Object.assign(entry, { lines: kept, state: 'settled', outcome: outcomeOf(outcome, late) });
@@ -260,6 +273,7 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
       if (closed || (entry.state === 'lapsed' && flaw === 'late-release-refused')) return 'already';
       if (flaw === 'release-keeps-once')
         add({ id: `${id} once`, once: entry.once, state: 'pending', lapsesAt: Number.POSITIVE_INFINITY });
+      if (flaw === 'release-keeps-lease') keepLease(entry);
       Object.assign(entry, { lines: [], state: 'released' });
       return 'released';
     },

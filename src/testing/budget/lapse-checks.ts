@@ -1,5 +1,6 @@
 /** Checks of leases. They wait for real ones, short enough, on the store's own clock. */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Check } from '../check.js';
 import {
   type CreateBudget,
@@ -7,6 +8,7 @@ import {
   expectClosed,
   expectRefused,
   expectSeen,
+  hold,
   lapsedHold,
   line,
   must,
@@ -14,6 +16,9 @@ import {
   request,
   unique,
 } from './subject.js';
+
+/** A lease in which a hold can be settled, also on a busy machine. */
+const SETTLED_WITHIN_MS = 1_000;
 
 /** A lapsed hold counts as spent until a late commit or release says better. */
 export const lapseChecks: readonly Check<CreateBudget>[] = [
@@ -38,6 +43,21 @@ export const lapseChecks: readonly Check<CreateBudget>[] = [
       const lines = [line({ amount: 7, limit: 20 })];
       const held = await lapsedHold(store, { lines });
       expectClosed(await store.reserve(request({ id: held.id, lines })));
+    },
+  }),
+  must({
+    id: 'lapse.not-after-settling',
+    title: 'What was committed or released before its lease is over stays so after it.',
+    async run({ store }) {
+      const [booked, free] = [unique('bucket'), unique('bucket')];
+      const leased = (key: string) =>
+        hold(store, { lines: [line({ key, amount: 7, limit: 20 })], leaseMs: SETTLED_WITHIN_MS });
+      const [committed, released] = [await leased(booked), await leased(free)];
+      assert.equal(await store.commit(committed, committed.lines), 'settled');
+      assert.equal(await store.release(released.id), 'released');
+      await sleep(1.2 * SETTLED_WITHIN_MS);
+      await expectBalance(store, { key: booked, spent: 7, held: 0 });
+      await expectBalance(store, { key: free, spent: 0, held: 0 });
     },
   }),
   must({
