@@ -1,24 +1,29 @@
 /**
- * A server process with the router on a budget store: `budget-server.ts <store> <where> <upstream>`. Prints its URL
- * when it listens. Every API key is a tenant with ten pictures a month.
+ * A server process with the router on a durable budget store, told by a JSON argument. Prints its URL when it listens.
+ * Every API key is a tenant with some pictures and a thousand dollars. A request with the header `X-Stop-At` stops for
+ * good where it says, and the process then prints `at <where>`.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
-import Database from 'libsql';
-import pg from 'pg';
-import { postgresBudget } from '../../src/budgets/postgres.js';
-import { sqliteBudget } from '../../src/budgets/sqlite.js';
 import type { BudgetStore } from '../../src/core/budget.js';
-import { imageCount, monthly } from '../../src/core/windows.js';
+import type { MediaStorage } from '../../src/core/storage.js';
 import { openai } from '../../src/providers/openai.js';
 import { createImagesRouter } from '../../src/router.js';
-import { memoryStorage } from '../../src/storage/memory.js';
+import { filesystem } from '../../src/storage/filesystem.js';
+import { budgetsOf, type ServerSettings } from '../support/budget-servers.js';
+import { openBudget } from '../support/durable-budgets.js';
 
-function postgres(connectionString: string): BudgetStore {
-  const pool = new pg.Pool({ connectionString });
-  return postgresBudget({ query: (text, values) => pool.query(text, values) });
+const settings: ServerSettings = JSON.parse(process.argv[2] ?? '');
+const stops = new AsyncLocalStorage<string | undefined>();
+
+/** Goes on, or never does where the request is to stop here. */
+async function pass(where: string): Promise<void> {
+  if (stops.getStore() !== where) return;
+  process.stdout.write(`at ${where}\n`);
+  await new Promise(() => undefined);
 }
 
 /** What many would write: it looks whether there is room, and then adds. */
@@ -40,28 +45,48 @@ function checkThenAdd(store: BudgetStore): BudgetStore {
   };
 }
 
-/** Makes the store that is at an address. */
-const STORES: Readonly<Record<string, (where: string) => BudgetStore>> = {
-  sqlite: (where) => sqliteBudget({ database: new Database(where) }),
-  postgres,
-  'check-then-add': (where) => checkThenAdd(postgres(where)),
-};
+function stoppingBudget(store: BudgetStore): BudgetStore {
+  return {
+    ...store,
+    async reserve(request) {
+      await pass('before reserve');
+      const result = await store.reserve({ ...request, leaseMs: settings.leaseMs ?? request.leaseMs });
+      await pass('after reserve');
+      return result;
+    },
+    async commit(...settlement) {
+      await pass('before commit');
+      const result = await store.commit(...settlement);
+      await pass('after commit');
+      return result;
+    },
+  };
+}
 
-const [store = '', where = '', upstream = ''] = process.argv.slice(2);
-const budget = STORES[store]?.(where);
-if (budget === undefined) throw new Error(`no store named ${store}`);
+function stoppingStorage(storage: MediaStorage): MediaStorage {
+  return {
+    ...storage,
+    async put(...object) {
+      await pass('before store');
+      await storage.put(...object);
+      await pass('after store');
+    },
+  };
+}
 
+const store = await openBudget(settings.kind, settings.where);
 const app = express();
+app.use((req, _res, next) => stops.run(req.get('x-stop-at'), next));
 app.use(
   createImagesRouter({
-    providers: [openai({ baseURL: upstream, apiKey: 'upstream-key' })],
-    storage: memoryStorage(),
-    media: { secrets: 'a secret that only this server knows' },
+    providers: [openai({ baseURL: settings.upstream, apiKey: 'upstream-key' })],
+    storage: stoppingStorage(filesystem({ root: settings.folder })),
+    media: { secrets: 'a secret that only these servers know' },
     identify(req) {
       const tenant = req.get('authorization') ?? 'nobody';
-      return { tenant, models: 'all', budgets: [monthly(imageCount(10))] };
+      return { tenant, models: 'all', budgets: budgetsOf(settings.limit) };
     },
-    budget,
+    budget: stoppingBudget(settings.checkThenAdd ? checkThenAdd(store) : store),
     // All requests come to the budget at the same time, however many and however slow the machine.
     limits: { concurrency: 1_000, budgetMs: 60_000 },
   }),

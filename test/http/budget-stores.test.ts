@@ -1,17 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { postgresBudgetSchema } from '../../src/budgets/postgres.js';
+import { after, describe, test } from 'node:test';
+import { ask, startBudgetServer } from '../support/budget-servers.js';
+import { DURABLE_KINDS, startBudget } from '../support/durable-budgets.js';
 import { answers, createOpenAIUpstream } from '../support/openai-upstream.js';
-import { startPostgres } from '../support/postgres.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
-const PROGRAM = fileURLToPath(new URL('budget-server.ts', import.meta.url));
 const REQUESTS = process.env.SOAK ? 1_000 : 100;
+const TWINS = process.env.SOAK ? 200 : 40;
 const ROUNDS = process.env.SOAK ? 20 : 1;
 const PROCESSES = process.env.SOAK ? [1, 2, 4] : [1, 2];
 
@@ -29,71 +25,60 @@ upstream.respondWith((request, response) => {
   response.setHeader('Connection', 'close');
   return answers.pictures()(request, response);
 });
-const postgres = await startPostgres(scope);
-const pool = postgres.pool();
-await pool.query(postgresBudgetSchema);
-
 const folder = await temporaryFolder(scope);
-const PLACES = {
-  sqlite: join(folder, 'budget.db'),
-  postgres: postgres.url,
-  'check-then-add': postgres.url,
-};
 
-/** Starts a server process that is ended when the tests are over; answers its URL. */
-async function startServer(store: keyof typeof PLACES): Promise<string> {
-  const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, store, PLACES[store], upstream.url], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const ended = once(child, 'close');
-  scope.after(async () => {
-    child.kill();
-    await ended;
-  });
-  const [line] = await Promise.race([once(child.stdout, 'data'), ended]);
-  assert.ok(Buffer.isBuffer(line), 'the server started');
-  return String(line).trim();
-}
-
-async function ask(url: string, key: string): Promise<number> {
-  const response = await fetch(`${url}/v1/inference/images/generate`, {
-    method: 'POST',
-    headers: { Authorization: key, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ model: 'openai/gpt-image-1', prompt: `a lighthouse for ${key}` }),
-  });
-  await response.arrayBuffer();
-  return response.status;
+function drawnFor(key: string): number {
+  return upstream.requests.filter(({ body }) => body.includes(key)).length;
 }
 
 /** Sends all requests at once, in turn to each server, with a new budget for ten; counts answers and drawings. */
 async function flood(urls: readonly string[]): Promise<{ statuses: Record<string, number>; drawn: number }> {
   const key = randomUUID();
-  const asked = Array.from({ length: REQUESTS }, (_, index) => ask(urls[index % urls.length] ?? '', key));
+  const asked = Array.from({ length: REQUESTS }, (_, index) =>
+    ask({ url: urls[index % urls.length] ?? '', key, prompt: `a lighthouse for ${key}` }),
+  );
   const statuses: Record<string, number> = {};
-  for (const status of await Promise.all(asked)) statuses[status] = (statuses[status] ?? 0) + 1;
-  const drawings = upstream.requests.filter(({ body }) => body.includes(key));
-  return { statuses, drawn: drawings.length };
+  for (const { status } of await Promise.all(asked)) statuses[status] = (statuses[status] ?? 0) + 1;
+  return { statuses, drawn: drawnFor(key) };
 }
 
-const servers = Array.from({ length: Math.max(...PROCESSES) });
-const urls = {
-  sqlite: await Promise.all(servers.map(() => startServer('sqlite'))),
-  postgres: await Promise.all(servers.map(() => startServer('postgres'))),
-  'check-then-add': await startServer('check-then-add'),
-};
+for (const [kind, skip] of DURABLE_KINDS) {
+  describe(`on ${kind}`, { skip }, async () => {
+    const where = await startBudget(kind, scope);
+    const settings = { kind, where, folder, upstream: upstream.url, limit: 10 };
+    const start = async () => (await startBudgetServer(scope, settings)).url;
+    const urls = await Promise.all(Array.from({ length: Math.max(...PROCESSES) }, start));
 
-for (const store of ['sqlite', 'postgres'] as const) {
-  for (const count of PROCESSES) {
-    test(`of ${REQUESTS} requests at once on a budget for ten, ${count} server processes on ${store} send exactly ten on`, async () => {
-      for (let round = 0; round < ROUNDS; round += 1) {
-        const result = await flood(urls[store].slice(0, count));
-        assert.deepEqual(result, { statuses: { 200: 10, 402: REQUESTS - 10 }, drawn: 10 });
+    for (const count of PROCESSES) {
+      test(`of ${REQUESTS} requests at once on a budget for ten, ${count} server processes send exactly ten on`, async () => {
+        for (let round = 0; round < ROUNDS; round += 1) {
+          const result = await flood(urls.slice(0, count));
+          assert.deepEqual(result, { statuses: { 200: 10, 402: REQUESTS - 10 }, drawn: 10 });
+        }
+      });
+
+      for (const surface of ['native', 'openai'] as const) {
+        test(`the same key ${TWINS} times at once to ${count} server processes draws once and is answered alike (${surface})`, async () => {
+          const key = randomUUID();
+          const headers = { 'Idempotency-Key': 'once' };
+          const asked = Array.from({ length: TWINS }, (_, index) =>
+            ask({ url: urls[index % count] ?? '', key, prompt: `a twin of ${key}`, surface, headers }),
+          );
+          const [first, ...others] = await Promise.all(asked);
+          assert.equal(first?.status, 200, JSON.stringify(first));
+          for (const other of others) assert.deepEqual(other.lasting, first.lasting);
+          assert.equal(drawnFor(key), 1);
+          assert.equal([first, ...others].filter(({ replayed }) => !replayed).length, 1);
+          if (first.picture) assert.equal((await fetch(first.picture)).status, 200);
+        });
       }
-    });
-  }
-}
+    }
 
-test('the same flood overspends a ledger that checks first and adds later, so it would show', async () => {
-  const { drawn } = await flood([urls['check-then-add']]);
-  assert.ok(drawn > 10, `${drawn} pictures were drawn`);
-});
+    if (kind !== 'sqlite' && !process.env.SOAK) return;
+    test('the same flood overspends a ledger that checks first and adds later, so it would show', async () => {
+      const { url } = await startBudgetServer(scope, { ...settings, checkThenAdd: true });
+      const { drawn } = await flood([url]);
+      assert.ok(drawn > 10, `${drawn} pictures were drawn`);
+    });
+  });
+}
