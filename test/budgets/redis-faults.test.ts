@@ -6,12 +6,11 @@ import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import { findRisks } from '../../src/budgets/redis-durability.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
-import { createTestApp, until } from '../support/app.js';
+import { until } from '../support/app.js';
 import { freePort, startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
 const KILLS = process.env.SOAK ? 100 : 3;
-const BODY = { model: 'placeholder/sketch', prompt: 'a lighthouse' };
 const LASTING = { key: 'k', limit: 1_000_000, amount: 3, expiresAt: null };
 
 function request(lines: readonly ReserveLine[] = [LASTING], id: string = randomUUID()): ReserveRequest {
@@ -93,37 +92,6 @@ describe('Redis that fails', { skip: withoutRedis }, () => {
       assert.ok(balance.spent >= 2 * log.settled.size, `${balance.spent} for ${log.settled.size} commits`);
       assert.ok(balance.spent <= 2 * settled, `${balance.spent} for ${settled} at most`);
     }
-  });
-
-  test('while the server is frozen nothing is drawn, and afterwards nothing is left held', async (t) => {
-    const server = await startRedis(t);
-    const budget = redisBudget({ send: await server.connect() });
-    const app = await createTestApp(t, { budget, limits: { budgetMs: 250 } });
-    assert.equal((await app.native(BODY)).status, 200);
-    server.pause();
-    const answer = await app.native(BODY);
-    server.resume();
-    assert.equal(answer.body.error?.code, 'BUDGET_UNAVAILABLE', answer.text);
-    assert.equal(app.calls.length, 1);
-    const left = async () => (await app.balances())['monthly-usd-tenant'];
-    await until(async () => (await left())?.held === 0);
-    assert.deepEqual(await left(), { spent: 40_000, held: 0 });
-  });
-
-  test('a picture drawn while the server crashes is booked once it is back', async (t) => {
-    const server = await startRedis(t);
-    const budget = redisBudget({ send: await server.connect() });
-    let kill: Promise<void> | undefined;
-    const onCall = () => {
-      kill = server.kill();
-    };
-    const app = await createTestApp(t, { budget, limits: { budgetMs: 1_000 }, placeholder: { onCall } });
-    assert.equal((await app.native(BODY)).status, 200);
-    await kill;
-    assert.ok(app.eventsOf('hold.unsettled').length > 0, 'the commit found no server');
-    await server.start();
-    await until(() => app.eventsOf('hold.settled').length === 1);
-    assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
   });
 
   test('a server whose memory is full grants nothing, leaves nothing half held, and still settles', async (t) => {

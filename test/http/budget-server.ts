@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import express from 'express';
 import type { BudgetStore } from '../../src/core/budget.js';
 import type { MediaStorage } from '../../src/core/storage.js';
@@ -38,6 +39,8 @@ function checkThenAdd(store: BudgetStore): BudgetStore {
       const refused = request.lines.flatMap(({ key, amount }, place) =>
         amount > (left[place] ?? 0) ? [{ key, left: Math.max(0, left[place] ?? 0) }] : [],
       );
+      // A database that is far away, and busy.
+      await sleep(500);
       if (refused.length > 0) return { ok: false, refused };
       const lines = request.lines.map((line) => ({ ...line, limit: Number.MAX_SAFE_INTEGER }));
       return store.reserve({ ...request, lines });

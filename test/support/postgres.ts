@@ -1,4 +1,5 @@
 /** A real PostgreSQL server on 127.0.0.1, from the binaries that come through npm. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -23,8 +24,8 @@ export interface TestPostgres {
   start(): Promise<void>;
   /** Ends every connection and stops it. */
   stop(): Promise<void>;
-  /** The process id of the server's first process. */
-  processId(): Promise<number>;
+  /** Sends a signal to all its processes: SIGKILL as when the machine crashes, SIGSTOP and SIGCONT for a pause. */
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void>;
 }
 
 /** Starts a server that is gone when the scope ends. Takes about two seconds. */
@@ -62,9 +63,10 @@ export async function startPostgres(scope: Scope): Promise<TestPostgres> {
     },
     start: () => server.start(),
     stop: () => server.stop(),
-    async processId() {
-      const [line] = (await readFile(join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
-      return Number(line);
+    async signal(name) {
+      const [first = ''] = (await readFile(join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
+      const others = execFileSync('ps', ['-o', 'pid=', '--ppid', first], { encoding: 'utf8' });
+      for (const id of [first, ...others.trim().split(/\s+/)]) process.kill(Number(id), name);
     },
   };
 }
