@@ -30,6 +30,7 @@ export type {
   PriceCeilingExceeded,
   RequestCompleted,
   RequestFailed,
+  StorageDamaged,
   StorageFailed,
   UpstreamCall,
   UsageImplausible,
@@ -79,6 +80,7 @@ export type {
   StoredObject,
   SweepOptions,
   SweepResult,
+  VerifyResult,
 } from './core/storage.js';
 export type {
   UsageFilter,
@@ -121,5 +123,11 @@ export type {
   PictureOptions,
   SpendOptions,
 } from './options.js';
-export { createImagesRouter, type ImagesRouter, type ImagesRouterControls } from './router.js';
+export {
+  createImagesRouter,
+  type ImagesRouter,
+  type ImagesRouterControls,
+  type SweepControls,
+  type SweepReport,
+} from './router.js';
 export type { TransformOptions } from './transform-options.js';

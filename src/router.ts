@@ -8,7 +8,7 @@ import { createGate } from './core/gate.js';
 import { createImages, overloaded } from './core/generate.js';
 import { createLedger } from './core/ledger.js';
 import { createRouting } from './core/routing.js';
-import type { SweepResult } from './core/storage.js';
+import type { SweepResult, VerifyResult } from './core/storage.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
 import { budgetsHandler } from './http/budgets.js';
@@ -40,6 +40,7 @@ import { createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
 import { ATTEMPTS, createPictureReader, createPictureStore } from './media/picture-store.js';
 import { createVariantStore } from './media/variant-store.js';
+import { verifyObjects } from './media/verify.js';
 import { type Config, type ImagesRouterOptions, resolveOptions } from './options.js';
 import { encoderId } from './pipeline/encode.js';
 import { createFinisher } from './pipeline/finish.js';
@@ -57,8 +58,11 @@ export interface ImagesRouterControls {
   close(): Promise<void>;
   /** Lets providers pay one-time costs ahead of the first request. */
   warmup(): Promise<void>;
-  /** Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing. */
-  sweep(options?: { readonly signal?: AbortSignal | undefined }): Promise<SweepResult>;
+  /**
+   * Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing. With `verify`
+   * everything left is read again, one object after the other; throws `ConfigError` when the storage cannot list.
+   */
+  sweep(options?: SweepControls): Promise<SweepReport>;
   /** Removes a picture with its variants. One that is gone already is fine; throws `TypeError` for what is no id. */
   deletePicture(id: string): Promise<void>;
   /** Removes all pictures of a tenant. Throws `ConfigError` when the storage cannot delete by prefix. */
@@ -66,6 +70,20 @@ export interface ImagesRouterControls {
   /** The OpenAPI 3.1 document, also at `GET /v1/images/openapi.json`. */
   readonly openapi: OpenApiDocument;
 }
+
+/** How to sweep. */
+export interface SweepControls {
+  /** Stops it when aborted. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Also reads every picture and compares it with the digest recorded. Each one that is damaged raises an event
+   * `storage.damaged` with its id; it is not removed. @defaultValue `false`
+   */
+  readonly verify?: boolean | undefined;
+}
+
+/** What a sweep did and found; the counts of {@link VerifyResult} are 0 unless it verified. */
+export interface SweepReport extends SweepResult, VerifyResult {}
 
 /** An Express router with image generation, and what it can do beside. */
 export type ImagesRouter = Router & ImagesRouterControls;
@@ -208,8 +226,11 @@ async function shutDown({ storage, providers, budget, usage, limits }: Config, p
   );
 }
 
+const NOTHING_SWEPT: SweepReport = { removed: 0, orphans: 0, checked: 0, damaged: 0, unread: 0 };
+
 function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls, 'openapi'> {
-  const { storage, providers } = config;
+  const { storage, providers, limits } = config;
+  const { emit } = parts;
   let closed: Promise<void> | undefined;
   return {
     close() {
@@ -219,9 +240,13 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
     async warmup() {
       await Promise.all(providers.map(async (provider) => provider.warmup?.()));
     },
-    async sweep(options = {}) {
-      const swept = await storage.sweep?.({ before: Date.now(), signal: options.signal });
-      return swept ?? { removed: 0, orphans: 0 };
+    async sweep({ signal, verify = false } = {}) {
+      if (verify && storage.list === undefined) {
+        throw new ConfigError('storage', 'has no list(), so its pictures cannot be found to be verified');
+      }
+      const swept = await storage.sweep?.({ before: Date.now(), signal });
+      const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
+      return { ...NOTHING_SWEPT, ...swept, ...found };
     },
     async deletePicture(id) {
       if (parsePictureId(id) === undefined) throw new TypeError('not the id of a picture');

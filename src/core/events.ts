@@ -180,6 +180,18 @@ export interface StorageFailed extends EventBase {
   readonly cause: unknown;
 }
 
+/** A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read whole. It is left where it is. */
+export interface StorageDamaged extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.damaged';
+  /** Its storage key. */
+  readonly key: string;
+  /** The id of the picture it belongs to, for `deletePicture`; `undefined` when the key is none of the router's. */
+  readonly id: string | undefined;
+  /** What is wrong with it. */
+  readonly cause: unknown;
+}
+
 /** A fault of ours, or of a function of the host's, by which a request or a picture of one failed. */
 export interface InternalError extends EventBase {
   /** Discriminates. */
@@ -203,6 +215,7 @@ export type ImagesEvent =
   | UsageWritten
   | UsageLost
   | StorageFailed
+  | StorageDamaged
   | InternalError;
 
 /** Distributes over the union, so that each event keeps its own fields. */

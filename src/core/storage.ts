@@ -13,8 +13,9 @@ export interface MediaStorage {
    */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<void>;
   /**
-   * Opens an object, or `undefined` when there is none or it has expired. Throws when what is stored no longer has
-   * the length recorded. Ending the iteration early closes the source.
+   * Opens an object, or `undefined` when there is none or it has expired. What is there but is not what was stored
+   * under this key (it has another length, it was stored under another key) is an `ImagesError` with the code
+   * `STORAGE_ERROR` and the reason `damaged`. Ending the iteration early closes the source.
    */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   /** Describes an object without reading it, or `undefined` when there is none or it has expired. */
@@ -25,6 +26,11 @@ export interface MediaStorage {
   deletePrefix?(prefix: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
   /** Removes what expired before an instant, and what broken-off writes left behind. */
   sweep?(options: SweepOptions): Promise<SweepResult>;
+  /**
+   * The keys of all objects whose key starts with `prefix`, which ends in `/` or is empty, in any order, read on only
+   * as they are asked for. Damaged ones are among them; expired ones, and what comes and goes meanwhile, may be.
+   */
+  list?(prefix: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncIterable<string>;
   /** A URL at which a client can read the object itself, or `undefined` when this one cannot be expressed. */
   directUrl?(key: string, options: DirectUrlOptions): Promise<string | undefined>;
   /** Frees what it holds. No call follows. */
@@ -97,6 +103,16 @@ export interface SweepResult {
   readonly removed: number;
   /** Left-overs of broken-off writes removed. */
   readonly orphans: number;
+}
+
+/** What reading everything again found. */
+export interface VerifyResult {
+  /** Objects that were read. */
+  readonly checked: number;
+  /** Those of them that are not what was stored. */
+  readonly damaged: number;
+  /** Objects that could not be read for another reason. */
+  readonly unread: number;
 }
 
 /** What a direct URL must allow. */

@@ -75,6 +75,12 @@ export function pictureKey(id: string, variant = 'original'): string {
   return picturePrefix(id) + variant;
 }
 
+/** The id of the picture a storage key belongs to, or `undefined` when it is none of ours. */
+export function pictureOf(key: string): string | undefined {
+  const id = key.split('/').at(-2) ?? '';
+  return parsePictureId(id) !== undefined && key.startsWith(picturePrefix(id)) ? id : undefined;
+}
+
 /** The file of a picture's URL. */
 export function mediaFile(id: string, contentType: ImageContentType): string {
   return `${id}.${EXTENSIONS[contentType]}`;

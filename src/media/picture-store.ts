@@ -13,6 +13,7 @@ import type { MediaStorage } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
+import { damagedObject, isDamage } from './verify.js';
 
 /** What keeping pictures takes. */
 export interface PictureStoreOptions {
@@ -94,7 +95,17 @@ export function createPictureReader(
   async function read(id: string, signal: AbortSignal): Promise<Uint8Array> {
     const object = await storage.get(pictureKey(id), { signal });
     if (object === undefined) throw notFound();
-    return await collect(object.body);
+    const bytes = await collect(object.body);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    if (sha256 !== object.sha256)
+      throw damagedObject(`its SHA-256 is ${sha256}, ${object.sha256} is recorded`);
+    return bytes;
+  }
+
+  function report(id: string, cause: unknown): void {
+    const about = { level: 'error', requestId: undefined, cause } as const;
+    if (isDamage(cause)) emit({ ...about, type: 'storage.damaged', key: pictureKey(id), id });
+    else emit({ ...about, type: 'storage.failed', operation: 'get' });
   }
 
   return async ({ id }, signal) => {
@@ -103,8 +114,8 @@ export function createPictureReader(
       return await unlessAborted(read(id, bound), bound);
     } catch (cause) {
       signal.throwIfAborted();
-      if (isImagesError(cause)) throw cause;
-      emit({ type: 'storage.failed', level: 'error', requestId: undefined, operation: 'get', cause });
+      if (isImagesError(cause) && cause.code === 'MEDIA_NOT_FOUND') throw cause;
+      report(id, cause);
       throw storageError(cause);
     }
   };

@@ -1,6 +1,7 @@
 /** Storage in a folder of a file system, which several processes and machines may share. */
 import { rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+import { crc32 } from 'node:zlib';
 import type {
   ByteRange,
   GetOptions,
@@ -17,7 +18,14 @@ import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix } from './keys.js';
 import { readBody } from './object-body.js';
 import { damaged, encodeHeader, type OpenObject, openObject } from './object-file.js';
-import { OBJECT_SUFFIX, prune, pruneBelow, removeExpired, removeIncoming } from './object-tree.js';
+import {
+  OBJECT_SUFFIX,
+  objectsBelow,
+  prune,
+  pruneBelow,
+  removeExpired,
+  removeIncoming,
+} from './object-tree.js';
 import { writeObject } from './object-write.js';
 
 /** Where {@link filesystem} keeps its objects. */
@@ -39,7 +47,8 @@ const ORPHAN_GRACE_MS = 3_600_000;
  *
  * Throws a `ConfigError` for a wrong `root`. Its methods throw a `TypeError` for a key outside the router's grammar
  * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object
- * that is damaged. `sweep` removes expired objects, unreadable ones whose file says they expired, left-overs of
+ * that is damaged (its `reason` is `damaged`). A header that changed, a file of another length and one under another
+ * key's name are noticed when it is opened, changed bytes when the last of them is read. `sweep` removes expired objects, unreadable ones whose file says they expired, left-overs of
  * broken-off writes older than an hour, and empty folders.
  */
 export function filesystem(options: FilesystemOptions): MediaStorage {
@@ -60,6 +69,7 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
       await removeTree(root, directory, signal);
     },
     sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
+    list: (prefix, { signal } = {}) => list(root, prefix, signal),
   };
 }
 
@@ -82,7 +92,7 @@ async function put({ root, path, key }: Place, body: Uint8Array, options: PutOpt
   // JSON has no other numbers, and an object whose expiry cannot be read back could not be read at all.
   if (!Number.isFinite(expiresAt)) throw new TypeError('expiresAt is not an instant in epoch milliseconds.');
   const info = { size: body.byteLength, contentType, sha256, storedAt: Date.now(), expiresAt, metadata };
-  const header = encodeHeader({ key, info });
+  const header = encodeHeader({ key, info, bodyCrc32: crc32(body) });
   await withFaults(() => writeObject({ root, path, header, body, expiresAt, signal }));
 }
 
@@ -160,4 +170,23 @@ async function sweep(root: string, { before, signal }: SweepOptions): Promise<Sw
   await pruneBelow(root, { remove: removeFile, signal });
   orphans += await removeIncoming(root, Math.min(before, Date.now()) - ORPHAN_GRACE_MS, signal);
   return { removed, orphans };
+}
+
+async function* list(
+  root: string,
+  prefix: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<string, void> {
+  if (prefix !== '') checkPrefix(prefix);
+  const files = objectsBelow(join(root, prefix), signal);
+  try {
+    for (;;) {
+      const { done, value: path } = await withFaults(() => files.next());
+      if (done === true) return;
+      yield relative(root, path).replaceAll(sep, '/').slice(0, -OBJECT_SUFFIX.length);
+    }
+  } finally {
+    // Closes the folders of a listing that is left early.
+    await files.return();
+  }
 }

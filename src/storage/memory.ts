@@ -88,6 +88,13 @@ export function memoryStorage(options: MemoryStorageOptions = {}): MediaStorage 
       signal?.throwIfAborted();
       return { removed: removeExpired(before), orphans: 0 };
     },
+    async *list(prefix, { signal } = {}) {
+      if (prefix !== '') checkPrefix(prefix);
+      for (const key of [...entries.keys()]) {
+        signal?.throwIfAborted();
+        if (key.startsWith(prefix)) yield key;
+      }
+    },
   };
 }
 

@@ -1,4 +1,5 @@
 /** The bytes of an object file as they are read. */
+import { crc32 } from 'node:zlib';
 import { withFaults } from './faults.js';
 import { damaged, type OpenObject } from './object-file.js';
 
@@ -19,12 +20,15 @@ const CHUNK_BYTES = 512 * 1024;
 
 /**
  * Chunks of an object, read only as they are asked for. The handle is closed with the last chunk, on an error, on
- * `return()` (also before the first chunk, where a generator would not notice) and on abort.
+ * `return()` (also before the first chunk, where a generator would not notice) and on abort. Where all of it is read
+ * and is not what was written, the last chunk is an error instead.
  */
 export function readBody(object: OpenObject, options: BodyOptions): AsyncIterable<Uint8Array> {
-  const { handle, bodyStart } = object;
-  const { end, path, signal } = options;
-  let position = options.start;
+  const { handle, bodyStart, bodyCrc32, info } = object;
+  const { start, end, path, signal } = options;
+  const isWhole = start === 0 && end === info.size - 1;
+  let position = start;
+  let checksum = 0;
   let closing: Promise<void> | undefined;
 
   function close(): Promise<void> {
@@ -44,7 +48,10 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
     const { bytesRead } = await handle.read(buffer, 0, length, bodyStart + position);
     if (bytesRead === 0) throw damaged(path, `it ends before byte ${end}`);
     position += bytesRead;
-    return buffer.subarray(0, bytesRead);
+    const chunk = buffer.subarray(0, bytesRead);
+    if (isWhole) checksum = crc32(chunk, checksum);
+    if (isWhole && position > end && checksum !== bodyCrc32) throw damaged(path, 'its bytes have changed');
+    return chunk;
   }
 
   async function next(): Promise<IteratorResult<Uint8Array, undefined>> {

@@ -7,7 +7,8 @@
  * by themselves: they are read through this storage.
  *
  * Header: 8 bytes magic, 4 bytes length of the facts, 4 bytes CRC-32 of the facts (both big-endian), the facts as
- * JSON. The facts name their key, so that an object under another's name is noticed.
+ * JSON. The facts name their key, so that an object under another's name is noticed, and the CRC-32 of the bytes: a
+ * quarter of what a read costs, where SHA-256 would double it.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -22,6 +23,8 @@ export interface ObjectFacts {
   readonly key: string;
   /** What a reader is told. */
   readonly info: StoredInfo;
+  /** CRC-32 of its bytes, checked whenever all of them are read. */
+  readonly bodyCrc32: number;
 }
 
 /** An object file that is open for reading. Whoever gets it closes the handle. */
@@ -51,10 +54,10 @@ export function encodeHeader(facts: ObjectFacts): Uint8Array {
   return Buffer.concat([fixed, json]);
 }
 
-/** The error of an object that is not what was once stored. The reason goes into its cause, not to clients. */
-export function damaged(path: string, reason: string): ImagesError {
-  const cause = new Error(`${path}: ${reason}`);
-  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { cause });
+/** The error of an object that is not what was once stored. What is wrong goes into its cause, not to clients. */
+export function damaged(path: string, what: string): ImagesError {
+  const cause = new Error(`${path}: ${what}`);
+  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
 }
 
 /**
@@ -91,11 +94,11 @@ async function readHeader(handle: FileHandle, path: string): Promise<Omit<OpenOb
   const json =
     bodyStart <= bytesRead ? buffer.subarray(FIXED_BYTES, bodyStart) : await readFacts(handle, factsBytes);
   if (crc32(json) !== buffer.readUInt32BE(12)) throw damaged(path, 'its header has changed');
-  const { key, info }: ObjectFacts = JSON.parse(json.toString('utf8'));
+  const { key, info, bodyCrc32 }: ObjectFacts = JSON.parse(json.toString('utf8'));
   if (bodyStart + info.size !== fileBytes) {
     throw damaged(path, `it has ${fileBytes - bodyStart} bytes, ${info.size} are recorded`);
   }
-  return { key, info, bodyStart };
+  return { key, info, bodyCrc32, bodyStart };
 }
 
 async function readFacts(handle: FileHandle, bytes: number): Promise<Buffer> {

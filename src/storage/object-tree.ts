@@ -12,6 +12,10 @@ import { INCOMING, incomingPath, incomingSince, putBack } from './object-write.j
 /** What the name of every object file ends in. No key can contain it, so an object and a folder never collide. */
 export const OBJECT_SUFFIX = '@object';
 
+function isObjectName(name: string): boolean {
+  return name.endsWith(OBJECT_SUFFIX) && isKeySegment(name.slice(0, -OBJECT_SUFFIX.length));
+}
+
 /** What to do with the object files below a folder. */
 export interface Pruning {
   /** Removes the file, or leaves it and answers `false`. */
@@ -44,6 +48,19 @@ export async function pruneBelow(directory: string, pruning: Pruning): Promise<n
     if (!isGone) left += 1;
   }
   return left;
+}
+
+/** The paths of the object files below `directory`, one folder open for each level. Links are not followed. */
+export async function* objectsBelow(
+  directory: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<string, void> {
+  for await (const entry of entriesOf(directory)) {
+    signal?.throwIfAborted();
+    const path = join(directory, entry.name);
+    if (entry.isDirectory() && isKeySegment(entry.name)) yield* objectsBelow(path, signal);
+    if (entry.isFile() && isObjectName(entry.name)) yield path;
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 import type { Check } from './check.js';
 import { directUrlChecks } from './storage/direct-url-checks.js';
 import { getChecks } from './storage/get-checks.js';
+import { listChecks } from './storage/list-checks.js';
 import { putChecks } from './storage/put-checks.js';
 import { removalChecks } from './storage/removal-checks.js';
 import { type CreateStorage, toCheck } from './storage/subject.js';
@@ -17,4 +18,5 @@ export const storageChecks: readonly Check<CreateStorage>[] = [
   ...getChecks,
   ...removalChecks,
   ...directUrlChecks,
+  ...listChecks,
 ].map(toCheck);

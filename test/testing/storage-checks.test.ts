@@ -24,7 +24,7 @@ test('checks have unique ids', () => {
 });
 
 test('checks of optional methods do not apply to a storage without them', async () => {
-  const { deletePrefix: _, sweep: __, ...plain } = memoryStorage();
+  const { deletePrefix: _, sweep: __, list: ___, ...plain } = memoryStorage();
   const skipped: string[] = [];
   for (const check of storageChecks) {
     if ((await check.run(() => plain)) !== undefined) skipped.push(check.id);
@@ -42,6 +42,11 @@ test('checks of optional methods do not apply to a storage without them', async 
     'direct-url.another-object',
     'direct-url.tampered',
     'direct-url.method',
+    'list.below-prefix',
+    'list.everything',
+    'list.many',
+    'list.missing',
+    'list.aborted',
   ]);
 });
 
@@ -464,6 +469,54 @@ const breakages: readonly Breakage[] = [
     fails: ['sweep.keeps-living', 'sweep.keeps-writers'],
   },
   {
+    title: 'lists a prefix as the beginning of a string',
+    break: (sound) => ({ list: (prefix, options) => starting(sound, prefix.replace(/\/$/, ''), options) }),
+    fails: ['list.below-prefix'],
+  },
+  {
+    title: 'lists only one level',
+    break: (sound) => ({
+      list: async function* (prefix, options) {
+        for await (const key of starting(sound, prefix, options)) {
+          if (!key.slice(prefix.length).includes('/')) yield key;
+        }
+      },
+    }),
+    fails: ['list.below-prefix', 'list.everything', 'list.many'],
+  },
+  {
+    title: 'lists one page',
+    break: (sound) => ({
+      list: async function* (prefix, options) {
+        let left = 1000;
+        for await (const key of starting(sound, prefix, options)) if (left-- > 0) yield key;
+      },
+    }),
+    fails: ['list.many'],
+  },
+  {
+    title: 'cannot list everything',
+    break: (sound) => ({
+      list: (prefix, options) => starting(sound, prefix === '' ? 'nothing/' : prefix, options),
+    }),
+    fails: ['list.everything'],
+  },
+  {
+    title: 'throws for a listing of nothing',
+    break: (sound) => ({
+      list: async function* (prefix, options) {
+        if (prefix.endsWith('/never-stored/')) throw new Error('not found');
+        yield* starting(sound, prefix, options);
+      },
+    }),
+    fails: ['list.missing'],
+  },
+  {
+    title: 'lists on after an abort',
+    break: (sound) => ({ list: (prefix) => starting(sound, prefix) }),
+    fails: ['list.aborted'],
+  },
+  {
     title: 'takes any key',
     break: (sound) => ({
       put: async (key, body, options) => sound.put(toPlain(key), body, options),
@@ -472,6 +525,14 @@ const breakages: readonly Breakage[] = [
     fails: ['put.odd-keys'],
   },
 ];
+
+async function* starting(
+  sound: MediaStorage,
+  start: string,
+  options?: { readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<string> {
+  for await (const key of sound.list?.('', options) ?? []) if (key.startsWith(start)) yield key;
+}
 
 function asStrings({ metadata }: PutOptions): Record<string, string> {
   return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)]));
