@@ -108,6 +108,11 @@ export interface LimitOptions {
   readonly requestMs?: number | undefined;
   /** Milliseconds storage may take to answer, or to store a picture. @defaultValue `30000` */
   readonly storageMs?: number | undefined;
+  /**
+   * Bytes of paid pictures that may wait in temporary files while storage does not take them; `1` keeps none.
+   * @defaultValue `268435456`
+   */
+  readonly spoolBytes?: number | undefined;
   /** Milliseconds the budget store may take to answer. @defaultValue `5000` */
   readonly budgetMs?: number | undefined;
   /** Milliseconds the usage store may take to answer. @defaultValue `30000` */
@@ -173,6 +178,7 @@ const DEFAULT_LIMITS: Complete<LimitOptions> = {
   identifyMs: 5_000,
   requestMs: 180_000,
   storageMs: 30_000,
+  spoolBytes: 256 * 1024 * 1024,
   budgetMs: 5_000,
   usageMs: 30_000,
   usageRows: 10_000,

@@ -8,6 +8,7 @@ import { createGate } from './core/gate.js';
 import { createImages, overloaded } from './core/generate.js';
 import { createLedger } from './core/ledger.js';
 import { createRouting } from './core/routing.js';
+import { createSpool } from './core/spool.js';
 import type { SweepResult, VerifyResult } from './core/storage.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
@@ -53,7 +54,8 @@ import { createUpstreamFetch } from './providers/upstream.js';
 export interface ImagesRouterControls {
   /**
    * Refuses new requests, waits for those in flight (`limits.drainMs`), then cuts off the rest, settles what they
-   * cost, writes the usage that waits, and closes providers and stores. May be called again: the router is closed once.
+   * cost, writes the usage that waits, offers what waits in the spool to storage once more, and closes providers and
+   * stores. May be called again: the router is closed once.
    */
   close(): Promise<void>;
   /** Lets providers pay one-time costs ahead of the first request. */
@@ -106,8 +108,12 @@ function createRowWriter({ usage: store, limits }: Config, emit: Emit): Accounti
 
 /** Makes everything a request passes through. */
 function createParts(config: Config) {
-  const { limits, media, providers, storage, spend } = config;
+  const { limits, media, providers, spend } = config;
+  const { storageMs } = limits;
   const emit = createEmit(config);
+  const spool = createSpool({ storage: config.storage, maxBytes: limits.spoolBytes, storageMs, emit });
+  // From here on nobody asks the host's storage itself: what waits for it counts as stored.
+  const { storage } = spool;
   const catalog = createCatalog({ providers, models: config.models });
   const deadlines = createDeadlines({ requestMs: limits.requestMs });
   const signer = createLinkSigner({ secrets: media.secrets });
@@ -130,9 +136,10 @@ function createParts(config: Config) {
     finish: createFinisher({ maxPixels: limits.outputPixels, ...config.pictures }),
     store: createPictureStore({
       storage,
+      spool,
+      storageMs,
       emit,
       retentionSeconds: media.retentionSeconds,
-      storageMs: limits.storageMs,
     }),
     admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
     callsAtOnce: limits.callsAtOnce,
@@ -146,19 +153,18 @@ function createParts(config: Config) {
     jsonBytes: limits.jsonBytes,
     deadlines,
   });
-  const { storageMs } = limits;
   const readPicture = createPictureReader({ storage, storageMs, emit });
   const lookup = createLookup({ storage, storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
   return {
     ...{ emit, catalog, routing, deadlines, signer, ledger, accounting, images, intake, links },
-    ...{ readPicture, lookup },
+    ...{ readPicture, lookup, storage, spool },
   };
 }
 
 type Parts = ReturnType<typeof createParts>;
 
-function createVariants({ storage, limits }: Config, { lookup, readPicture, emit }: Parts) {
+function createVariants({ limits }: Config, { storage, lookup, readPicture, emit }: Parts) {
   const { storageMs, transformQueue, outputPixels } = limits;
   return createVariantStore({
     storage,
@@ -176,7 +182,7 @@ type Route = readonly [path: string | RegExp, surface: Surface, methods: Methods
 
 function routesOf(config: Config, parts: Parts, openapi: object): readonly Route[] {
   const { intake, deadlines } = parts;
-  const { storage, media, usage } = config;
+  const { media, usage } = config;
   const { storageMs, usageMs, editBytes, inputPixels } = config.limits;
   const checkInput = createInputChecker({ maxPixels: inputPixels });
   const generate = generateReader(intake);
@@ -186,7 +192,7 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
   const variants = createVariants(config, parts);
   const redirects = media.delivery === 'redirect';
   const versions = { variants, transforms: media.transforms, encoderId };
-  const stored = { ...parts, storage, storageMs, maxTtlSeconds: media.maxTtlSeconds };
+  const stored = { ...parts, storageMs, maxTtlSeconds: media.maxTtlSeconds };
   return [
     ['/v1/inference/images/generate', 'native', native(generate)],
     ['/v1/inference/images/edit', 'native', native(edit)],
@@ -213,10 +219,11 @@ function accountingRoutes(options: UsageOptions): readonly Route[] {
   ];
 }
 
-async function shutDown({ storage, providers, budget, usage, limits }: Config, parts: Parts): Promise<void> {
-  await parts.deadlines.close(limits.drainMs);
+async function shutDown({ providers, budget, usage, limits }: Config, parts: Parts): Promise<void> {
+  const { deadlines, ledger, accounting, spool, storage } = parts;
+  await deadlines.close(limits.drainMs);
   const drained = AbortSignal.timeout(limits.drainMs);
-  await Promise.all([parts.ledger.drain(drained), parts.accounting.drain(drained)]);
+  await Promise.all([ledger.drain(drained), accounting.drain(drained), spool.close(drained)]);
   const closing = [...providers, storage, budget, usage].map(async (part) => part?.close?.());
   const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
   if (failed.length === 0) return;
@@ -229,8 +236,8 @@ async function shutDown({ storage, providers, budget, usage, limits }: Config, p
 const NOTHING_SWEPT: SweepReport = { removed: 0, orphans: 0, checked: 0, damaged: 0, unread: 0 };
 
 function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls, 'openapi'> {
-  const { storage, providers, limits } = config;
-  const { emit } = parts;
+  const { providers, limits } = config;
+  const { emit, storage } = parts;
   let closed: Promise<void> | undefined;
   return {
     close() {

@@ -1,5 +1,5 @@
 /** One backend's turn at a call: its events become delivered pictures, and it is settled however it ends. */
-import { type ImagesError, isImagesError, isProviderError, ProviderError } from '../errors.js';
+import { ImagesError, isImagesError, isProviderError, ProviderError } from '../errors.js';
 import type { Backend } from './backends.js';
 import {
   type CallEvent,
@@ -90,7 +90,11 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
     const { contentCredentials = false } = provider;
     const drawn = { ...order, model: model.slug, index, contentCredentials };
     const picture = await deliverPicture(event, drawn, tools);
-    const { bytes: _, ...facts } = picture;
+    const { bytes, ...facts } = picture;
+    if (bytes === undefined && facts.stored?.waiting) {
+      record.waiting.push(facts);
+      return recordFailure(record, index, notYetStored());
+    }
     record.pictures.push(facts);
     return { type: 'picture', picture };
   } catch (error) {
@@ -125,6 +129,12 @@ function withheld(reason: string): ImagesError {
   const category = /^[\w ,/-]{1,64}$/.test(reason) ? ` (${reason})` : '';
   const message = `The provider's safety system withheld this picture${category}.`;
   return new ProviderError('content_filtered', message, { billed: 'unknown' });
+}
+
+function notYetStored(): ImagesError {
+  const message =
+    'Storage is not available. The picture is kept for now: ask again with the same Idempotency-Key to get it.';
+  return new ImagesError('STORAGE_ERROR', message, { reason: 'waiting', billed: 'unknown' });
 }
 
 function unfinished(): ProviderError {

@@ -57,7 +57,9 @@ export interface CallRecord {
   arrived: number;
   /** Pictures that were finished and delivered. */
   readonly pictures: PictureFacts[];
-  /** Pictures that were not, with the reason, by index in the request. */
+  /** Pictures that were finished and wait for storage: not delivered now, but to whoever asks again. */
+  readonly waiting: PictureFacts[];
+  /** Pictures that were not delivered, with the reason, by index in the request. */
   readonly failures: Map<number, ImagesError>;
 }
 
@@ -70,6 +72,7 @@ export function newCallRecord(): CallRecord {
     backendCostMicroUsd: 0,
     arrived: 0,
     pictures: [],
+    waiting: [],
     failures: new Map(),
   };
 }

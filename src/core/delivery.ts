@@ -13,6 +13,8 @@ export interface Delivery {
   readonly stored: boolean;
   /** Hands their bytes over. */
   readonly bytes: boolean;
+  /** Keeps those that storage does not take, because the request can be asked again. */
+  readonly again: boolean;
 }
 
 /** A picture on its way to the client. */
@@ -68,7 +70,9 @@ export async function deliverPicture(
   try {
     const { bytes } = event.image;
     const picture = await finish({ bytes, size, format, compression, contentCredentials, signal });
-    const keeping = delivery.stored ? store(picture, { tenant, requestId, model, signal }) : undefined;
+    const keeping = delivery.stored
+      ? store(picture, { tenant, requestId, model, again: delivery.again, signal })
+      : undefined;
     // Bytes in hand are delivered whether storage takes them or not.
     const stored = await (delivery.bytes ? keeping?.catch(() => undefined) : keeping);
     return {

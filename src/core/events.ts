@@ -180,6 +180,44 @@ export interface StorageFailed extends EventBase {
   readonly cause: unknown;
 }
 
+/** A paid picture that storage did not take waits in the spool, and is offered to storage again and again. */
+export interface StorageSpooled extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.spooled';
+  /** The picture's id. */
+  readonly id: string;
+  /** Its size. */
+  readonly bytes: number;
+  /** Pictures that wait, with this one. */
+  readonly waiting: number;
+  /** Bytes that wait, with this one; at most `limits.spoolBytes`. */
+  readonly waitingBytes: number;
+}
+
+/** Storage has taken a picture that waited. */
+export interface StorageLanded extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.landed';
+  /** The picture's id. */
+  readonly id: string;
+  /** How often it was offered. */
+  readonly attempts: number;
+  /** How long it waited. */
+  readonly waitedMs: number;
+}
+
+/** A paid picture that storage did not take is gone. */
+export interface StorageLost extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.lost';
+  /** The picture's id. */
+  readonly id: string;
+  /** The spool was full or its disk failed, the picture expired in it, or the router was closed. */
+  readonly reason: 'full' | 'failed' | 'expired' | 'closed';
+  /** What the disk said, where it failed. */
+  readonly cause: unknown;
+}
+
 /** A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read whole. It is left where it is. */
 export interface StorageDamaged extends EventBase {
   /** Discriminates. */
@@ -215,6 +253,9 @@ export type ImagesEvent =
   | UsageWritten
   | UsageLost
   | StorageFailed
+  | StorageSpooled
+  | StorageLanded
+  | StorageLost
   | StorageDamaged
   | InternalError;
 

@@ -25,7 +25,7 @@ import type { Plan } from './plan.js';
 import type { ImageRequest } from './request.js';
 import { planRequest } from './rules.js';
 import { ableBackends, splitCalls } from './shares.js';
-import { booked, endOf, sum } from './summary.js';
+import { booked, endForReplay, endOf, sum } from './summary.js';
 import { usageRow } from './usage-row.js';
 
 /** What the use case is made of. */
@@ -147,7 +147,7 @@ function settleRequest(
 ): Promise<void> {
   const amounts = booked(records);
   if (amounts.microUsd === 0 && amounts.images === 0) return reservation.release();
-  return reservation.commit(amounts, once && writeOutcome(endOf(records, head)));
+  return reservation.commit(amounts, once && writeOutcome(endForReplay(records, head)));
 }
 
 /** What went wrong on our side with single pictures of a request that delivered others. */

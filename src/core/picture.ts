@@ -38,6 +38,8 @@ export interface StoredPicture {
   readonly file: string;
   /** Epoch milliseconds at which the picture itself goes. */
   readonly expiresAt: number;
+  /** True when storage did not take it yet: it waits in the spool and can still be lost. */
+  readonly waiting?: true | undefined;
 }
 
 /** Whose picture it is. */
@@ -48,11 +50,13 @@ export interface PictureOwner {
   readonly requestId: string;
   /** The slug that drew it. */
   readonly model: string;
+  /** True when the request can be asked again: its pictures are kept although storage does not take them. */
+  readonly again: boolean;
   /** Gives up when aborted. */
   readonly signal: AbortSignal;
 }
 
-/** Stores a finished picture. Throws `STORAGE_ERROR` when storage does not take it. */
+/** Stores a finished picture. Throws `STORAGE_ERROR` when neither storage nor the spool takes it. */
 export type StorePicture = (picture: FinishedPicture, owner: PictureOwner) => Promise<StoredPicture>;
 
 /** A picture a client sent that may be handed to a provider. */

@@ -44,6 +44,20 @@ export function tokensOf(records: readonly CallRecord[]): TokenTotals {
   return records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
 }
 
+/** How a request looks to whoever asks again: pictures that wait for storage are handed over too. */
+export function endForReplay(
+  records: readonly CallRecord[],
+  head: RequestHead,
+): RequestOutcome | ImagesError {
+  return endOf(records.map(withWaiting), head);
+}
+
+function withWaiting(record: CallRecord): CallRecord {
+  const failures = new Map(record.failures);
+  for (const { index } of record.waiting) failures.delete(index);
+  return { ...record, pictures: [...record.pictures, ...record.waiting], failures };
+}
+
 function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {
   const count = (tokens: number | undefined) =>
     tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;

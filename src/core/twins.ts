@@ -4,8 +4,14 @@ import { ImagesError, isImagesError } from '../errors.js';
 import type { Once } from './budget.js';
 import type { RequestEvent } from './generate.js';
 import type { Ledger } from './ledger.js';
-import { type PictureFacts, type RequestOutcome, readOutcome } from './outcome.js';
-import type { ReadPicture, StoredPicture } from './picture.js';
+import {
+  type FailureFacts,
+  type PictureFacts,
+  type RequestHead,
+  type RequestOutcome,
+  readOutcome,
+} from './outcome.js';
+import type { ReadPicture } from './picture.js';
 
 const FIRST_LOOK_MS = 50;
 const LAST_LOOK_MS = 1000;
@@ -39,29 +45,63 @@ function isTimeUp(reason: unknown): boolean {
   return isImagesError(reason) && reason.code === 'BACKEND_TIMEOUT';
 }
 
-/** The events of an earlier request, once more: pictures by their bytes where they are handed over so. */
+/**
+ * The events of an earlier request, once more: pictures by their bytes where they are handed over so. Those that
+ * storage had not taken may be lost by now, which is a failure of theirs; where none is left, it is thrown.
+ */
 export async function* replay(
   outcome: RequestOutcome,
   read: ReadPicture,
   signal: AbortSignal,
 ): AsyncGenerator<RequestEvent, void> {
-  const { head, pictures } = outcome;
+  const { head } = outcome;
+  const pictures: PictureFacts[] = [];
+  const lost: FailureFacts[] = [];
   yield { type: 'started', head, replayed: true };
-  for (const picture of pictures) {
-    const bytes =
-      head.format === 'b64_json' ? await bytesOf(picture, (stored) => read(stored, signal)) : undefined;
+  for (const picture of outcome.pictures) {
+    const bytes = await bytesOf(picture, { head, read, signal });
+    if (bytes === 'lost') {
+      const { code, reason, message } = notStored();
+      lost.push({ index: picture.index, code, reason, message });
+      continue;
+    }
+    pictures.push(picture);
     yield { type: 'picture', picture: { ...picture, bytes } };
   }
-  yield { type: 'finished', outcome };
+  if (pictures.length === 0) throw notStored();
+  const failures = [...outcome.failures, ...lost].sort((a, b) => a.index - b.index);
+  yield { type: 'finished', outcome: { ...outcome, pictures, failures } };
 }
 
-/** The bytes of a picture that was handed over as such. Storage may have refused it then; it is paid for all the same. */
+interface Replaying {
+  readonly head: RequestHead;
+  readonly read: ReadPicture;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * The bytes of a picture where they are handed over. What may be lost is read in any case, because a link would lead
+ * nowhere.
+ */
 async function bytesOf(
   { stored }: PictureFacts,
-  read: (stored: StoredPicture) => Promise<Uint8Array>,
-): Promise<Uint8Array> {
-  if (stored !== undefined) return read(stored);
-  throw new ImagesError('STORAGE_ERROR', 'This picture was not stored.', { billed: 'yes' });
+  { head, read, signal }: Replaying,
+): Promise<Uint8Array | undefined | 'lost'> {
+  const asBytes = head.format === 'b64_json';
+  if (stored === undefined) return 'lost';
+  if (!asBytes && !stored.waiting) return undefined;
+  try {
+    const bytes = await read(stored, signal);
+    return asBytes ? bytes : undefined;
+  } catch (error) {
+    if (stored.waiting && isImagesError(error)) return 'lost';
+    throw error;
+  }
+}
+
+/** A picture that storage never took. It is paid for all the same. */
+function notStored(): ImagesError {
+  return new ImagesError('STORAGE_ERROR', 'This picture was not stored.', { billed: 'yes' });
 }
 
 function otherBody(): ImagesError {

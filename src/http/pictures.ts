@@ -93,7 +93,8 @@ export function picturesHandler(
       lifecycle,
       warnings,
     };
-    const delivery = { stored: format === 'url' || once !== undefined, bytes: format === 'b64_json' };
+    const again = once !== undefined;
+    const delivery = { stored: format === 'url' || again, bytes: format === 'b64_json', again };
     return job.run({ requestId, deadline, delivery, once, head });
   }
 

@@ -2,23 +2,19 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
-import type {
-  FinishedPicture,
-  PictureOwner,
-  ReadPicture,
-  StoredPicture,
-  StorePicture,
-} from '../core/picture.js';
+import type { ReadPicture, StoredPicture, StorePicture } from '../core/picture.js';
+import type { OfferedPicture, Spool } from '../core/spool.js';
 import type { MediaStorage } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
-import { damagedObject, isDamage } from './verify.js';
 
 /** What keeping pictures takes. */
 export interface PictureStoreOptions {
   /** Where they go. */
   readonly storage: MediaStorage;
+  /** Keeps those that storage does not take. */
+  readonly spool: Pick<Spool, 'keep'>;
   /** How long they stay. */
   readonly retentionSeconds: number;
   /** How long storage may take to answer, in milliseconds. */
@@ -27,45 +23,43 @@ export interface PictureStoreOptions {
   readonly emit: Emit;
 }
 
-interface Keeping {
-  readonly owner: PictureOwner;
-  readonly sha256: string;
-  readonly expiresAt: number;
-}
-
 /** How often storing a picture is tried. */
 export const ATTEMPTS = 3;
 const FIRST_RETRY_MS = 100;
 
-/** Makes the function that keeps pictures. It tries a few times before it throws `STORAGE_ERROR`. */
+/** Makes the function that keeps pictures. It tries storage a few times, then the spool, before it throws `STORAGE_ERROR`. */
 export function createPictureStore(options: PictureStoreOptions): StorePicture {
-  const { storage, retentionSeconds, storageMs, emit } = options;
+  const { storage, spool, retentionSeconds, storageMs, emit } = options;
 
-  function put(key: string, picture: FinishedPicture, keeping: Keeping) {
-    const { bytes, contentType, size } = picture;
-    const { owner, sha256, expiresAt } = keeping;
-    const { requestId, model } = owner;
-    const signal = AbortSignal.any([owner.signal, AbortSignal.timeout(storageMs)]);
-    const metadata = { model, request: requestId, width: size.width, height: size.height };
-    const stored = storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
-    return unlessAborted(stored, signal);
+  function put({ key, bytes, facts }: OfferedPicture, until: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([until, AbortSignal.timeout(storageMs)]);
+    return unlessAborted(storage.put(key, bytes, { ...facts, signal }), signal);
   }
 
-  return async (picture, owner): Promise<StoredPicture> => {
+  return async ({ bytes, contentType, size }, owner): Promise<StoredPicture> => {
+    const { requestId, model, signal } = owner;
     const now = Date.now();
     const id = createPictureId(owner.tenant, now);
+    const key = pictureKey(id);
     const expiresAt = now + retentionSeconds * 1000;
-    const sha256 = sha256Of(picture.bytes);
+    const stored = { id, file: mediaFile(id, contentType), expiresAt };
+    const metadata = { model, request: requestId, width: size.width, height: size.height };
+    const facts = { contentType, sha256: sha256Of(bytes), expiresAt, metadata };
+    const picture = { id, key, bytes, facts, requestId };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await put(pictureKey(id), picture, { owner, sha256, expiresAt });
-        return { id, file: mediaFile(id, picture.contentType), expiresAt };
+        await put(picture, signal);
+        return stored;
       } catch (cause) {
-        owner.signal.throwIfAborted();
-        const { requestId } = owner;
+        signal.throwIfAborted();
         emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'put', cause });
-        if (attempt === ATTEMPTS) throw storageError(cause);
-        await sleep(FIRST_RETRY_MS * 2 ** attempt * Math.random(), undefined, { signal: owner.signal });
+        if (attempt < ATTEMPTS) {
+          await sleep(FIRST_RETRY_MS * 2 ** attempt * Math.random(), undefined, { signal });
+          continue;
+        }
+        const isKept = owner.again && (await spool.keep(picture));
+        if (!isKept) throw storageError(cause);
+        return { ...stored, waiting: true };
       }
     }
   };
@@ -79,6 +73,17 @@ export function sha256Of(bytes: Uint8Array): string {
 /** The error for storage that failed. */
 export function storageError(cause: unknown): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'Storage is not available.', { cause });
+}
+
+/** The error of an object that is not what was stored. */
+export function damagedObject(what: string): ImagesError {
+  const cause = new Error(what);
+  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
+}
+
+/** True for the error of an object that is not what was stored, ours or a storage's. */
+export function isDamage(error: unknown): boolean {
+  return isImagesError(error) && error.reason === 'damaged';
 }
 
 /** The error for a picture that is gone. */
@@ -96,7 +101,7 @@ export function createPictureReader(
     const object = await storage.get(pictureKey(id), { signal });
     if (object === undefined) throw notFound();
     const bytes = await collect(object.body);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = sha256Of(bytes);
     if (sha256 !== object.sha256)
       throw damagedObject(`its SHA-256 is ${sha256}, ${object.sha256} is recorded`);
     return bytes;

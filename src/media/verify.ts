@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import type { Emit } from '../core/events.js';
 import type { MediaStorage, StoredObject, VerifyResult } from '../core/storage.js';
 import { within } from '../core/wait.js';
-import { ImagesError, isImagesError } from '../errors.js';
+import { closeUnread } from './lookup.js';
 import { pictureOf } from './picture-id.js';
+import { damagedObject, isDamage } from './picture-store.js';
 
 /** What verifying takes. */
 export interface VerifyOptions {
@@ -16,17 +17,6 @@ export interface VerifyOptions {
   readonly emit: Emit;
   /** Stops between two chunks when aborted. */
   readonly signal: AbortSignal | undefined;
-}
-
-/** The error of an object that is not what was stored. */
-export function damagedObject(what: string): ImagesError {
-  const cause = new Error(what);
-  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
-}
-
-/** True for the error of an object that is not what was stored, ours or a storage's. */
-export function isDamage(error: unknown): boolean {
-  return isImagesError(error) && error.reason === 'damaged';
 }
 
 /**
@@ -63,7 +53,7 @@ async function verifyObject(key: string, options: VerifyOptions): Promise<boolea
   const opening = storage.get(key, { signal });
   const object = await within(opening, storageMs, late).catch((error: unknown) => {
     // What opens after all is closed again, and what fails after all has been told already.
-    opening.then(closeUnread, () => undefined);
+    opening.then((opened) => opened && closeUnread(opened)).catch(() => undefined);
     throw error;
   });
   if (object === undefined) return false;
@@ -93,8 +83,4 @@ async function digestOf(object: StoredObject, { storageMs, signal }: VerifyOptio
 
 function late(): Error {
   return new Error('storage did not answer in time');
-}
-
-async function closeUnread(object: StoredObject | undefined): Promise<void> {
-  await object?.body[Symbol.asyncIterator]().return?.();
 }

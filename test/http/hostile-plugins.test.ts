@@ -59,7 +59,7 @@ test('a replay does not wait for storage that hangs', async (t) => {
 
 test('a replay whose picture was never stored is an error, not an empty success', async (t) => {
   const storage = { ...memoryStorage(), put: () => Promise.reject(new Error('full')) };
-  const app = await createTestApp(t, { storage });
+  const app = await createTestApp(t, { storage, limits: { spoolBytes: 1 } });
   const body = { ...BODY, response_format: 'b64_json' };
   await app.native(body).set('Idempotency-Key', 'k').expect(200);
   const { body: refused, headers } = await app.native(body).set('Idempotency-Key', 'k').expect(503);

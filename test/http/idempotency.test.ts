@@ -180,9 +180,9 @@ test('a twin that waits beyond its own deadline is told to ask again', async (t)
   assert.equal((await first).status, 200);
 });
 
-test('bytes in hand are delivered although storage refused them', async (t) => {
+test('bytes in hand are delivered although neither storage nor the spool took them', async (t) => {
   const storage = { ...memoryStorage(), put: () => Promise.reject(new Error('full')) };
-  const app = await createTestApp(t, { storage });
+  const app = await createTestApp(t, { storage, limits: { spoolBytes: 1 } });
   const { body } = await keyed(app, 'k', { ...BODY, response_format: 'b64_json' }).expect(200);
   assert.equal(typeof body.data.data[0].b64_json, 'string');
   assert.equal(body.data.data[0].id, undefined);
