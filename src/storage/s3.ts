@@ -81,6 +81,13 @@ export function s3(options: S3Options): MediaStorage {
     },
     sweep: async ({ before, signal }) =>
       sweep(bucket, { root, before, signal, minAgeMs: retentionSeconds * 1000 }),
+    async *list(prefix, { signal } = {}) {
+      if (prefix !== '') checkPrefix(prefix);
+      signal?.throwIfAborted();
+      for await (const page of bucket.pages(root + prefix, signal)) {
+        yield* page.map(({ name }) => name.slice(root.length)).filter(isKey);
+      }
+    },
     async directUrl(key, { expiresAt, ...answer }) {
       const name = nameOf(key);
       const signedAt = Math.floor(Date.now() / SIGNING_WINDOW_MS) * SIGNING_WINDOW_MS;

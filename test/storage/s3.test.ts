@@ -11,8 +11,10 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import type { Emit } from '../../src/core/events.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { ConfigError, isImagesError } from '../../src/errors.js';
+import { verifyObjects } from '../../src/media/verify.js';
 import { type S3Options, s3, s3Lifecycle } from '../../src/storage/s3.js';
 import { storageChecks } from '../../src/testing/storage-checks.js';
 import { createTestApp, until } from '../support/app.js';
@@ -134,6 +136,14 @@ describe('on a server', { skip: withoutRgw }, () => {
       await assert.rejects(storage.stat(keyOf(name)), saying(/damaged/), `stat ${name}`);
     }
     assert.equal((await readAndHash(storage, keyOf('sound')))?.read, 100_000);
+
+    const rotten = { ...facts, key: keyOf('rotten'), sha256: 'f'.repeat(64) };
+    await put('rotten', rotten);
+    const found: string[] = [];
+    const emit: Emit = (event) => event.type === 'storage.damaged' && found.push(event.key);
+    await verifyObjects({ storage, storageMs: 30_000, emit, signal: undefined });
+    const names = ['bare', 'copied', 'garbled', 'rotten', 'short', 'undigested'];
+    assert.deepEqual(found.sort(), names.map(keyOf), 'a sweep that verifies names exactly these');
   });
 
   test('a range that goes past the end is an error, not fewer bytes', async () => {
