@@ -71,6 +71,14 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
     values: `memoryUsage`,
     types: `MemoryUsageOptions`,
   },
+  './usage/postgres': {
+    values: `postgresUsage postgresUsageSchema`,
+    types: `PostgresAnswer PostgresQuery PostgresUsageOptions`,
+  },
+  './usage/sqlite': {
+    values: `sqliteUsage`,
+    types: `SqliteDatabase SqliteStatement SqliteUsageOptions SqliteValue`,
+  },
   './testing': {
     values: `apiChecks budgetChecks providerChecks storageChecks usageChecks`,
     types: `ApiSubject Check CheckLevel CreateApi CreateBudget CreateProvider CreateStorage CreateUsage NotApplicable
