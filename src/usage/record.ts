@@ -120,14 +120,20 @@ export function groupOfRecord({ name }: SumRecord, groupBy: UsageGrouping): stri
   return groupBy === 'month' ? monthName(Number(name)) : nameOf(String(name));
 }
 
-/** The names a filter asks for, encoded, by their column. */
-export function namesOf({ user, model, backend }: UsageFilter): readonly [column: string, name: string][] {
-  const names: [string, string | undefined][] = [
+/** A column of names that filters may ask for. */
+export type NameColumn = 'user_id' | 'model' | 'backend';
+
+/** A column and the name, encoded, that is asked for in it. */
+export type NamedColumn = readonly [column: NameColumn, name: string];
+
+/** The names a filter asks for. */
+export function namesOf({ user, model, backend }: UsageFilter): readonly NamedColumn[] {
+  const names: [NameColumn, string | undefined][] = [
     ['user_id', user],
     ['model', model],
     ['backend', backend],
   ];
-  return names.flatMap(([column, name]) => (name === undefined ? [] : [[column, encodeText(name)]]));
+  return names.flatMap(([column, name]) => (name === undefined ? [] : [[column, encodeText(name)] as const]));
 }
 
 /** The place before which a page begins: the end of the span, or where the page before ended, whichever is earlier. */

@@ -58,17 +58,16 @@ test('no statement looks at rows that are not asked for', async () => {
   };
   const tenant = 'acme';
   const page = { limit: 10, after: { at: 9, id: 'a' } };
-  const sought = /^SEARCH images_router_usage USING [A-Z ]*(INDEX \w+ |KEY )?\(/;
   const pages = {
-    'tenant=? AND (at,id)<(?,?)': {},
-    'user_id=?': { user: 'ann' },
-    'model=?': { model: 'a/b' },
-    'backend=?': { backend: 'there' },
+    'PRIMARY KEY (tenant=? AND ': {},
+    'INDEX images_router_usage_user (tenant=? AND user_id=? AND ': { user: 'ann' },
+    'INDEX images_router_usage_model (tenant=? AND model=? AND ': { model: 'a/b', backend: 'there' },
+    'INDEX images_router_usage_backend (tenant=? AND backend=? AND ': { backend: 'there' },
   };
-  for (const [column, filter] of Object.entries(pages)) {
+  for (const [index, filter] of Object.entries(pages)) {
     const steps = plan(pageStatement({ tenant, ...filter }, page));
-    assert.match(steps, sought);
-    assert.ok(!/SCAN|TEMP B-TREE/.test(steps), `${column}: ${steps}`);
+    assert.ok(steps.startsWith(`SEARCH images_router_usage USING ${index}`), steps);
+    assert.ok(!/SCAN|TEMP B-TREE/.test(steps), steps);
   }
   const since = Date.UTC(2026, 4);
   for (const by of ['model', 'user', 'backend', 'tenant', 'day', 'month'] as const) {
