@@ -2,9 +2,10 @@
  * A small app with the images router mounted. Run it with: npm start
  *
  * Without any keys it draws placeholders. With OPENAI_API_KEY (and optionally OPENAI_BASE_URL) in the environment
- * the OpenAI models are there too. PORT chooses the port, 3000 by default.
+ * the OpenAI models are there too. PORT chooses the port, 3000 by default. Pictures and budgets are kept in ./data.
  */
 import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import express from 'express';
 import {
   bearerKeys,
@@ -15,10 +16,11 @@ import {
   perMinute,
   usd,
 } from 'express-images-router';
-import { memoryBudget } from 'express-images-router/budgets/memory';
+import { sqliteBudget } from 'express-images-router/budgets/sqlite';
 import { openai } from 'express-images-router/providers/openai';
 import { placeholder } from 'express-images-router/providers/placeholder';
 import { filesystem } from 'express-images-router/storage/filesystem';
+import Database from 'libsql';
 import sharp from 'sharp';
 
 const { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseURL, PORT = '3000' } = process.env;
@@ -27,11 +29,12 @@ const { OPENAI_API_KEY: apiKey, OPENAI_BASE_URL: baseURL, PORT = '3000' } = proc
 sharp.concurrency(1);
 sharp.cache(false);
 
+mkdirSync('./data', { recursive: true });
 const demoKey = `demo-${randomBytes(16).toString('hex')}`;
 
 const images = createImagesRouter({
   providers: [placeholder(), ...(apiKey ? [openai({ apiKey, baseURL })] : [])],
-  storage: filesystem({ root: './media' }),
+  storage: filesystem({ root: './data/media' }),
   media: { secrets: randomBytes(32).toString('hex') },
   identify: bearerKeys({
     [hashKey(demoKey)]: {
@@ -40,7 +43,7 @@ const images = createImagesRouter({
       budgets: [daily(usd(5)), perMinute(imageCount(30))],
     },
   }),
-  budget: memoryBudget(),
+  budget: sqliteBudget({ database: new Database('./data/budget.db') }),
   onEvent: (event) => {
     if (event.level === 'error') console.error(event);
   },

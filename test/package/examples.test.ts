@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { promisify } from 'node:util';
+import { ROOT } from '../support/source-imports.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+
+const TSX = join(ROOT, 'node_modules/tsx/dist/cli.mjs');
+const TSCONFIG = join(ROOT, 'test/tsconfig.json');
+
+/** The arguments that run an example from anywhere. */
+function programOf(name: string): string[] {
+  return [TSX, '--tsconfig', TSCONFIG, join(ROOT, 'examples', name)];
+}
+
+const run = promisify(execFile);
+
+test('every example says in its first comment how to run it, in one command', () => {
+  for (const name of readdirSync(join(ROOT, 'examples'))) {
+    const [comment = ''] = readFileSync(join(ROOT, 'examples', name), 'utf8').split('*/', 1);
+    const command =
+      name === 'quickstart.ts' ? 'npm start' : `npx tsx --tsconfig test/tsconfig.json examples/${name}`;
+    assert.ok(comment.includes(`Run it with: ${command}\n`), `${name}: ${command}`);
+  }
+});
+
+test('the example of a provider draws, and is refused what is forbidden', async () => {
+  const { stdout, stderr } = await run(process.execPath, programOf('custom-provider.ts'));
+  assert.match(stdout, /^200 \{/);
+  assert.match(stdout, /^400 \{/m);
+  assert.equal(stderr, '');
+});
+
+test('the example of a budget store passes the kit and sends three pictures of four on', async () => {
+  const { stdout, stderr } = await run(process.execPath, programOf('custom-budget.ts'));
+  assert.match(
+    stdout,
+    /^All \d+ checks of the kit pass\.\n200 .*\n200 .*\n200 .*\n402 .*\n3 pictures are booked .*\n$/,
+  );
+  assert.equal(stderr, '');
+});
+
+/** Starts the quickstart in a folder; answers what it prints, and how to end it. */
+async function quickstart(t: TestContext, cwd: string) {
+  const { OPENAI_API_KEY: _, ...env } = process.env;
+  const child = spawn(process.execPath, programOf('quickstart.ts'), {
+    ...{ cwd, env: { ...env, PORT: '0' } },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => void child.kill('SIGKILL'));
+  const ended = once(child, 'exit');
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  while (!said.includes('images.generate')) {
+    assert.equal(child.exitCode, null, 'it runs');
+    await Promise.race([once(child.stdout, 'data'), ended]);
+  }
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const [code] = await ended;
+    assert.equal(code, 0);
+  };
+  return { said, stop };
+}
+
+test('the quickstart runs in an empty folder, its curl command draws, and its ledger outlives it', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const replays: boolean[] = [];
+  for (let start = 0; start < 2; start += 1) {
+    const { said, stop } = await quickstart(t, cwd);
+    const [command = ''] = /^curl [\s\S]*?(?=\n\n)/m.exec(said) ?? [];
+    const { stdout } = await run('bash', ['-c', `${command} --include -H 'Idempotency-Key: first' --silent`]);
+    assert.match(stdout, /^HTTP\/1.1 200/);
+    replays.push(/^idempotency-replayed: true/im.test(stdout));
+    const [, picture = ''] = /"url":"([^"]+)"/.exec(stdout) ?? [];
+    assert.equal((await fetch(picture)).headers.get('content-type'), 'image/png');
+    await stop();
+  }
+  assert.deepEqual(replays, [false, true]);
+  assert.deepEqual(readdirSync(cwd), ['data']);
+});
