@@ -12,22 +12,38 @@ export interface Base64Sink {
 const HEAD = /^data:[\w/+.-]{0,64};base64,/;
 const MAX_HEAD = 100;
 
-/** Makes a sink. Like `decodeBase64` it finds what Node would skip by comparing lengths. */
-export function createBase64Sink(): Base64Sink {
-  const pieces: Buffer[] = [];
+const USUAL_BYTES = 256 * 1024;
+const MAX_EXPECTED_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Makes a sink. Like `decodeBase64` it finds what Node would skip by comparing lengths. Where it is known about how
+ * many bytes there will be, they need not be moved as they grow; room that stays empty takes no memory.
+ */
+export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sink {
+  const firstBytes = Math.min(expectedBytes, MAX_EXPECTED_BYTES);
+  let bytes = Buffer.alloc(0);
+  let length = 0;
   let waiting = '';
   let hasHead = true;
   let isPadded = false;
   let isBroken = false;
 
+  function reserve(more: number): void {
+    if (length + more <= bytes.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(firstBytes, 2 * bytes.length, length + more));
+    bytes.copy(larger, 0, 0, length);
+    bytes = larger;
+  }
+
   function decode(text: string): void {
     const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-    const bytes = Buffer.from(text, 'base64');
-    const isWhole = bytes.length === (text.length / 4) * 3 - padding;
+    const expected = (text.length / 4) * 3 - padding;
+    reserve(expected);
+    const isWhole = bytes.write(text, length, 'base64') === expected;
     // Node takes the alphabet of URLs as well.
     if (isPadded || !isWhole || text.includes('-') || text.includes('_')) isBroken = true;
     isPadded = padding > 0;
-    pieces.push(bytes);
+    length += expected;
   }
 
   function flush(): void {
@@ -35,9 +51,9 @@ export function createBase64Sink(): Base64Sink {
     if (waiting.includes('\\')) waiting = waiting.replaceAll('\\/', '/');
     if (hasHead) waiting = waiting.replace(HEAD, '');
     hasHead = false;
-    const length = waiting.length - (waiting.length % 4) - (waiting.endsWith('\\') ? 4 : 0);
-    if (length > 0) decode(waiting.slice(0, length));
-    waiting = waiting.slice(Math.max(length, 0));
+    const whole = waiting.length - (waiting.length % 4) - (waiting.endsWith('\\') ? 4 : 0);
+    if (whole > 0) decode(waiting.slice(0, whole));
+    waiting = waiting.slice(Math.max(whole, 0));
   }
 
   return {
@@ -48,7 +64,7 @@ export function createBase64Sink(): Base64Sink {
     },
     end() {
       flush();
-      return isBroken || waiting !== '' || pieces.length === 0 ? undefined : Buffer.concat(pieces);
+      return isBroken || waiting !== '' || length === 0 ? undefined : bytes.subarray(0, length);
     },
   };
 }

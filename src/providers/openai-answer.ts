@@ -23,7 +23,11 @@ export async function* readImages(
 ): AsyncGenerator<ImageEvent, TokenUsage | undefined, undefined> {
   let index = -1;
   let isUnreadable = false;
-  const answer = createPictureJson({ picture: 'b64_json', list: 'data' });
+  const answer = createPictureJson({
+    picture: 'b64_json',
+    list: 'data',
+    expectedBytes: shareOf(response, n),
+  });
   for await (const chunk of bodyOf(response)) {
     for (const item of parsed(() => answer.write(chunk), response)) {
       index += 1;
@@ -37,6 +41,12 @@ export async function* readImages(
   if (!isObject(rest) || !Array.isArray(rest.data)) throw shapeError('is not a list of pictures', response);
   if (isUnreadable) throw shapeError('holds a picture that cannot be read', response);
   return readUsage(rest.usage);
+}
+
+/** About how many bytes each of `n` pictures has, where the answer says how long it is. */
+function shareOf({ headers }: Response, n: number): number | undefined {
+  const length = Number(headers.get('content-length') ?? Number.NaN);
+  return length > 0 && !headers.has('content-encoding') ? Math.ceil((length / n) * 0.75) : undefined;
 }
 
 /** The body of an answer; nothing where there is none. */

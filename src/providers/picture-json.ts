@@ -12,6 +12,8 @@ export interface PictureJsonOptions {
   readonly picture: string;
   /** The property of the outermost object whose list is handed over element by element: `data`. */
   readonly list?: string | undefined;
+  /** About how many bytes a picture has, if that is known. */
+  readonly expectedBytes?: number | undefined;
 }
 
 /** Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON. */
@@ -31,7 +33,7 @@ const MARK = `${randomUUID()}:`;
  * Makes a reader of one text. In the values it answers, a picture is a `Buffer`, or `null` where its base64 cannot be
  * read; all else is as `JSON.parse` has it.
  */
-export function createPictureJson({ picture, list }: PictureJsonOptions): PictureJson {
+export function createPictureJson({ picture, list, expectedBytes }: PictureJsonOptions): PictureJson {
   const position = createJsonPosition();
   const pictures: (Buffer | null)[] = [];
   const whole: Uint8Array[] = [];
@@ -51,7 +53,7 @@ export function createPictureJson({ picture, list }: PictureJsonOptions): Pictur
     isInText = !isInText;
     if (isInText && position.property() === picture) {
       keep(chunk.subarray(start, at + 1));
-      sink = createBase64Sink();
+      sink = createBase64Sink(expectedBytes);
       return at + 1;
     }
     if (isInText || sink === undefined) return start;
