@@ -88,7 +88,8 @@ test('close() tries a store that comes back again at once, however long it was d
   const usage = storeThat(async () => {
     if (down) throw new Error('down');
   });
-  const app = await createTestApp(t, { usage });
+  // Less than the pause after six failures.
+  const app = await createTestApp(t, { usage, limits: { drainMs: 600 } });
   await app.native(DRAW).expect(200);
   await until(() => app.eventsOf('usage.unwritten').length >= 6);
   down = false;
