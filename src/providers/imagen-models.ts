@@ -42,6 +42,7 @@ const IMAGEN = {
   maxPromptLength: 1_920,
   maxInputs: 0,
   maxPreviews: 0,
+  // Negative prompts went with imagen-3.0-generate-001; an addition that is like Imagen 3 may declare them.
   features: ['seed'],
   metadataKeys: [],
   defaultResponseFormat: 'url',
@@ -82,8 +83,6 @@ const IMAGEN_MODELS: readonly GoogleModel[] = [
     slug: 'google/imagen-3',
     upstreamId: 'imagen-3.0-generate-002',
     displayName: 'Imagen 3',
-    // Later models lost it.
-    features: ['seed', 'negative_prompt'],
     price: dollars(0.04),
   }),
   imagen(FRAMES.imagen1K, {

@@ -76,11 +76,24 @@ overBoth('a model without image sizes is not asked for one', async (t, transport
   assert.equal(geminis.length, 2);
 });
 
-overBoth('a negative prompt is sent to the model that has it', async (t, transport) => {
-  const { provider, upstream, model } = await startFor(t, transport);
-  await outcomeOf(provider, generateCall(model('imagen-3'), { negativePrompt: 'fog' }));
-  assert.equal(upstream.requests[0]?.body.parameters?.negativePrompt, 'fog');
-});
+overBoth(
+  'a negative prompt is sent to a model the host adds with it; none of the table has it',
+  async (t, transport) => {
+    const first = {
+      like: 'imagen-3.0-generate-002',
+      id: 'imagen-3.0-generate-001',
+      features: ['seed', 'negative_prompt'],
+    } as const;
+    const { provider, upstream, model } = await startFor(t, transport, { models: [first] });
+    await outcomeOf(provider, generateCall(model('imagen-3.0-generate-001'), { negativePrompt: 'fog' }));
+    assert.equal(upstream.requests[0]?.body.parameters?.negativePrompt, 'fog');
+    const having = provider.models.filter(({ features }) => features.includes('negative_prompt'));
+    assert.deepEqual(
+      having.map(({ upstreamId }) => upstreamId),
+      ['imagen-3.0-generate-001'],
+    );
+  },
+);
 
 overBoth('with a seed every picture is asked for by itself, without a watermark', async (t, transport) => {
   const { provider, upstream, model } = await startFor(t, transport);
