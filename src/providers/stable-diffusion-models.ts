@@ -127,29 +127,31 @@ function credits(amount: number): MicroUsd {
   return Math.round(amount * 10_000) as MicroUsd;
 }
 
-const HOSTED_MODELS: readonly Omit<Model, 'slug'>[] = [
-  { ...HOSTED, upstreamId: 'core', displayName: 'Stable Image Core', price: credits(3) },
-  { ...HOSTED, upstreamId: 'ultra', displayName: 'Stable Image Ultra', price: credits(8) },
-  { ...SD3, upstreamId: 'sd3.5-large', displayName: 'Stable Diffusion 3.5 Large', price: credits(6.5) },
-  {
-    ...SD3,
-    upstreamId: 'sd3.5-large-turbo',
+type Differences = Pick<Model, 'displayName' | 'price'> & Partial<Model>;
+
+/** A model with an endpoint of its own, by whose name it goes. */
+function stableImage(endpoint: 'core' | 'ultra', differences: Differences): DiffusionRow {
+  const model = { ...HOSTED, slug: `stability/${endpoint}`, upstreamId: endpoint, ...differences };
+  return { model, checkpoint: undefined, endpoint };
+}
+
+/** A model of the endpoint that draws with several and is told which. */
+function sd3(upstreamId: string, differences: Differences): DiffusionRow {
+  const model = { ...SD3, slug: `stability/${upstreamId}`, upstreamId, ...differences };
+  return { model, checkpoint: upstreamId, endpoint: 'sd3' };
+}
+
+const HOSTED_ROWS: readonly DiffusionRow[] = [
+  stableImage('core', { displayName: 'Stable Image Core', price: credits(3) }),
+  stableImage('ultra', { displayName: 'Stable Image Ultra', price: credits(8) }),
+  sd3('sd3.5-large', { displayName: 'Stable Diffusion 3.5 Large', price: credits(6.5) }),
+  sd3('sd3.5-large-turbo', {
     displayName: 'Stable Diffusion 3.5 Large Turbo',
     features: ['seed'],
     price: credits(4),
-  },
-  { ...SD3, upstreamId: 'sd3.5-medium', displayName: 'Stable Diffusion 3.5 Medium', price: credits(3.5) },
+  }),
+  sd3('sd3.5-medium', { displayName: 'Stable Diffusion 3.5 Medium', price: credits(3.5) }),
 ];
-
-const HOSTED_ROWS: readonly DiffusionRow[] = HOSTED_MODELS.map((model) => {
-  const { upstreamId } = model;
-  const named = upstreamId === 'core' || upstreamId === 'ultra';
-  return {
-    model: { ...model, slug: `stability/${upstreamId}` },
-    checkpoint: named ? undefined : upstreamId,
-    endpoint: named ? upstreamId : 'sd3',
-  };
-});
 
 /** What decides on the models of one `stableDiffusion()`. */
 export interface OfferOptions {
