@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { inOrder } from '../../src/http/order.js';
+import { createShelf, type PictureEvent } from '../../src/http/shelf.js';
+
+// A place of its own, where no other process makes folders meanwhile.
+process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'shelf-'));
+after(() => rm(tmpdir(), { recursive: true }));
+
+const SIZE = 1000;
+
+function picture(index: number): PictureEvent {
+  const size = { width: 1, height: 1 };
+  const facts = { byteLength: SIZE, contentType: 'image/png', size, stored: undefined } as const;
+  const bytes = Buffer.alloc(SIZE, index);
+  return { type: 'picture', picture: { index, bytes, revisedPrompt: undefined, seed: undefined, ...facts } };
+}
+
+async function* backwards(): AsyncGenerator<PictureEvent, void> {
+  for (let index = 9; index >= 0; index -= 1) yield picture(index);
+}
+
+test('pictures that come in reverse go out in order, whether they waited in memory or in files', async () => {
+  for (const room of [0, 3 * SIZE, 100 * SIZE]) {
+    const events: PictureEvent[] = [];
+    for await (const event of inOrder(backwards(), createShelf(room))) {
+      if (event.type === 'picture') events.push(event);
+    }
+    assert.deepEqual(
+      events.map((event) => event.picture),
+      [...Array(10).keys()].map((index) => picture(index).picture),
+    );
+  }
+});
+
+test('what memory has no room for is in files, which go when nobody wants them any more', async () => {
+  const shelf = createShelf(2 * SIZE);
+  for await (const event of backwards()) await shelf.put(event);
+  const [folder = ''] = await readdir(tmpdir());
+  assert.equal((await readdir(join(tmpdir(), folder))).length, 8);
+  await shelf.clear();
+  assert.deepEqual(await readdir(tmpdir()), []);
+});
+
+test('whoever leaves an answer leaves no file behind', async () => {
+  const events = inOrder(backwards(), createShelf(0));
+  for await (const _ of events) break;
+  assert.deepEqual(await readdir(tmpdir()), []);
+});
