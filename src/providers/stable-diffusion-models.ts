@@ -120,7 +120,14 @@ const HOSTED = {
   },
 } as const satisfies Partial<Model>;
 
-const SD3 = { ...HOSTED, formats: ['png', 'jpeg'] } as const satisfies Partial<Model>;
+const SD3 = {
+  ...HOSTED,
+  // From one picture, without a mask: inpainting is a service of its own there, drawn by a model nobody names.
+  operations: ['generate', 'edit'],
+  maxInputs: 1,
+  formats: ['png', 'jpeg'],
+  sources: { ...HOSTED.sources, edits: source('stability-ai 0.7.0, dist/v2beta/stable-image/generate.d.ts') },
+} as const satisfies Partial<Model>;
 
 /** Stability sells credits at a cent. */
 function credits(amount: number): MicroUsd {

@@ -52,7 +52,7 @@ export interface StableDiffusionOptions {
    */
   readonly models?: readonly ModelOffer[] | undefined;
   /**
-   * Steps of the sampler. Like the four settings below, only for servers of your own.
+   * Steps of the sampler. Like the settings below but for `denoisingStrength`, only for servers of your own.
    * @defaultValue the server's own
    */
   readonly steps?: number | undefined;
@@ -63,7 +63,7 @@ export interface StableDiffusionOptions {
   readonly cfgScale?: number | undefined;
   /**
    * How far an edit may depart from its input: 0 to 1.
-   * @defaultValue the server's own
+   * @defaultValue the server's own; `0.75` at Stability, which has none
    */
   readonly denoisingStrength?: number | undefined;
   /**

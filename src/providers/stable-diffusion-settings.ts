@@ -47,6 +47,8 @@ interface SettingRow {
   readonly bounds?: SettingRange & { readonly whole: boolean };
   /** What OpenAI-shaped servers call it: vLLM-Omni and SGLang first, then LocalAI. */
   readonly openai: readonly string[];
+  /** Whether Stability has it. */
+  readonly hosted?: true;
 }
 
 const ROWS: Readonly<Record<SettingKey, SettingRow>> = {
@@ -60,6 +62,7 @@ const ROWS: Readonly<Record<SettingKey, SettingRow>> = {
     option: 'denoisingStrength',
     bounds: { min: 0, max: 1, whole: false },
     openai: [],
+    hosted: true,
   },
   sampler_name: { option: 'sampler', openai: [] },
   scheduler: { option: 'scheduler', openai: [] },
@@ -67,14 +70,9 @@ const ROWS: Readonly<Record<SettingKey, SettingRow>> = {
 
 const KEYS = Object.keys(ROWS) as readonly SettingKey[];
 
-/** Checks the host's defaults and bounds. Throws a `ConfigError`; at Stability there is none of them. */
+/** Checks the host's defaults and bounds. Throws a `ConfigError`, also for one that Stability does not have. */
 export function checkSettings(options: SettingOptions, hosted: boolean): void {
   const { allow } = options;
-  const given = [...KEYS.map((key) => ROWS[key].option), 'allow' as const].filter(
-    (name) => options[name] !== undefined,
-  );
-  if (hosted && given[0] !== undefined)
-    throw wrong(given[0], 'is for servers of your own, not for Stability');
   if (allow !== undefined && (typeof allow !== 'object' || allow === null)) {
     throw wrong('allow', 'must be an object');
   }
@@ -86,6 +84,9 @@ export function checkSettings(options: SettingOptions, hosted: boolean): void {
     const value = options[option];
     if (value !== undefined && !isLegal(key, value)) throw wrong(option, `must be ${legalValues(key)}`);
     if (allow?.[key] !== undefined) checkAllowed(key, allow[key]);
+    if (!hosted || ROWS[key].hosted === true) continue;
+    const given = value !== undefined ? option : allow?.[key] !== undefined ? `allow.${key}` : undefined;
+    if (given !== undefined) throw wrong(given, 'is for servers of your own, not for Stability');
   }
 }
 

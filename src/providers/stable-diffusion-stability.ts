@@ -5,13 +5,13 @@ import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject } from './stable-diffusion-json.js';
 import { ASPECT_RATIOS } from './stable-diffusion-models.js';
-import { readPicture } from './stable-diffusion-pictures.js';
+import { portable, readPicture } from './stable-diffusion-pictures.js';
 
 /** Draws by one of the generate endpoints. A withheld picture comes as a success with a blurred one. */
 export const drawByStability: Draw = async (order) => {
   const answer = await order.server.ask(
     `/v2beta/stable-image/generate/${order.endpoint}`,
-    requestForm(order),
+    await requestForm(order),
   );
   if (!isObject(answer)) throw shapeError('is not a picture');
   if (answer.finish_reason === 'CONTENT_FILTERED') {
@@ -24,18 +24,29 @@ export const drawByStability: Draw = async (order) => {
   return { events: [{ type: 'image', index: 0, image, seed: seedOf(answer.seed) }], unreadable: 0 };
 };
 
-function requestForm({ call, seed, checkpoint }: DrawingOrder): FormData {
+/** How far an edit departs from its input where nobody says: Stability has no default, and this is A1111's. */
+const STRENGTH = 0.75;
+
+async function requestForm({ call, seed, settings, checkpoint }: DrawingOrder): Promise<FormData> {
+  const [input] = call.inputs;
   const fields: Readonly<Record<string, string | undefined>> = {
     model: checkpoint,
     prompt: call.prompt,
     negative_prompt: call.negativePrompt,
-    aspect_ratio: call.size === 'auto' ? undefined : nearestRatio(call.size),
+    // An edit has the shape of its input, and may not name another.
+    ...(input === undefined
+      ? { aspect_ratio: call.size === 'auto' ? undefined : nearestRatio(call.size) }
+      : { mode: 'image-to-image', strength: String(settings.denoising_strength ?? STRENGTH) }),
     seed: String(legalSeed(seed)),
     style_preset: call.style,
     output_format: call.outputFormat ?? outputFormat(call),
   };
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) form.set(name, value);
+  if (input !== undefined) {
+    const { bytes, type } = await portable(input, call.signal);
+    form.set('image', new Blob([Uint8Array.from(bytes)], { type }), 'image');
+  }
   return form;
 }
 

@@ -28,7 +28,7 @@ interface Feature {
 }
 
 const COLUMNS = Object.keys(SUBJECTS) as readonly Column[];
-const DIFFUSION: readonly Column[] = ['sdapi', 'openai-shaped', 'stability'];
+const DIFFUSION: readonly Column[] = ['sdapi', 'openai-shaped', 'stability', 'stability sd3'];
 
 const dataUrls = new Map<string, string>();
 
@@ -107,7 +107,7 @@ const FEATURES: Readonly<Record<string, Feature>> = {
       size: square,
     }),
     edit: true,
-    refused: { by: ['google', 'stability'], field: ['mask', 'model'] },
+    refused: { by: ['google', 'stability', 'stability sd3'], field: ['mask', 'model'] },
   },
   'an edit of two pictures': {
     body: ({ square }) => ({

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
 import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
+import { makePng } from '../../src/testing/provider/pictures.js';
 import { during, pictures } from '../support/diffusion-calls.js';
 import { formOf } from '../support/diffusion-servers.js';
 import { createStabilityServer, STABILITY_KEY } from '../support/diffusion-stability.js';
@@ -42,6 +43,50 @@ for (const [slug, path, model] of [
     assert.equal((await formOf(request)).get('model'), model);
   });
 }
+
+const PICTURE = makePng({ width: 96, height: 64 }, 'picture');
+
+for (const [what, options, metadata, strength] of [
+  ['as a1111 would, where nobody says', {}, {}, '0.75'],
+  ['as the host says', { denoisingStrength: 0.3 }, { denoising_strength: 0.9 }, '0.3'],
+  [
+    'as the client says, where it may',
+    { allow: { denoising_strength: { min: 0, max: 1 } } },
+    { denoising_strength: 0.9 },
+    '0.9',
+  ],
+] as const) {
+  test(`an edit is drawn from its picture, and departs from it ${what}`, async (t) => {
+    const server = await during(t, createStabilityServer());
+    const common = { url: server.url, protocol: 'stability', apiKey: STABILITY_KEY } as const;
+    const provider = stableDiffusion({ ...common, ...options });
+    const model = modelOf(provider, 'stability/sd3.5-medium');
+    const edit = { operation: 'edit', inputs: [PICTURE], size: { width: 1024, height: 1024 } } as const;
+    const [drawn] = await pictures(provider, { model, seed: 7, metadata, ...edit });
+    assert.equal(drawn?.seed, 7);
+    const [request] = server.requests;
+    assert.equal(request?.path, '/v2beta/stable-image/generate/sd3');
+    const { image, ...fields } = Object.fromEntries(await formOf(request));
+    assert.deepEqual(fields, {
+      model: 'sd3.5-medium',
+      prompt: 'A lighthouse at dusk',
+      mode: 'image-to-image',
+      strength,
+      seed: '7',
+      output_format: 'png',
+    });
+    assert.ok(image instanceof Blob, 'the picture is a file');
+    assert.deepEqual(new Uint8Array(await image.arrayBuffer()), PICTURE.bytes);
+  });
+}
+
+test('core and ultra draw from words alone', async (t) => {
+  const { provider } = await stability(t);
+  for (const { slug, operations, maxInputs } of provider.models) {
+    const edits = slug.includes('sd3.5');
+    assert.deepEqual([operations.includes('edit'), maxInputs], [edits, edits ? 1 : 0], slug);
+  }
+});
 
 test('every declared size is an aspect ratio, and comes back with pixels of its shape', async (t) => {
   const { server, provider } = await stability(t);

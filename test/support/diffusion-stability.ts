@@ -1,4 +1,5 @@
 /** A local server in the place of Stability AI's v2beta. */
+import sharp from 'sharp';
 import {
   createCard,
   type DiffusionAnswer,
@@ -32,6 +33,20 @@ function failure(status: number, name: string, errors: readonly string[] = []): 
   return { status, body: { id: 'a3b1c5d7', name, errors } };
 }
 
+/** The pixels of an edit, which are those of its input; `undefined` for one it would refuse. */
+async function editedPixels(
+  form: FormData,
+  endpoint: string,
+): Promise<readonly [number, number] | undefined> {
+  const [image, strength] = [form.get('image'), form.get('strength')];
+  const fits = endpoint === 'sd3' && form.get('mode') === 'image-to-image' && !form.has('aspect_ratio');
+  if (!fits || !(image instanceof Blob) || !(Number(strength ?? 'none') >= 0 && Number(strength) <= 1)) {
+    return undefined;
+  }
+  const { width, height } = await sharp(await image.arrayBuffer()).metadata();
+  return [width, height];
+}
+
 /** Starts one. */
 export async function createStabilityServer(): Promise<DiffusionServer> {
   const card = createCard();
@@ -41,9 +56,10 @@ export async function createStabilityServer(): Promise<DiffusionServer> {
     if (request.method !== 'POST' || endpoint === undefined) return failure(404, 'not_found');
     if (!request.headers['content-type']?.startsWith('multipart/form-data'))
       return failure(400, 'bad_request', ['content-type']);
-    const fields = Object.fromEntries(await formOf(request)) as Record<string, string>;
+    const form = await formOf(request);
+    const fields = Object.fromEntries(form) as Record<string, string>;
     const { prompt = '', aspect_ratio: ratio = '1:1', output_format: format = 'png', seed = '0' } = fields;
-    const pixels = PIXELS[ratio];
+    const pixels = form.has('image') ? await editedPixels(form, endpoint) : PIXELS[ratio];
     const formats = endpoint === 'sd3' ? ['png', 'jpeg'] : ['png', 'jpeg', 'webp'];
     const seedIsLegal = /^\d+$/.test(seed) && Number(seed) <= 4_294_967_294;
     if (

@@ -136,15 +136,16 @@ async function openaiShapedSubject(): Promise<FeatureSubject> {
   };
 }
 
-async function stabilitySubject(): Promise<FeatureSubject> {
-  const server = await createStabilityServer();
-  return {
-    provider: stableDiffusion({ url: server.url, protocol: 'stability', apiKey: STABILITY_KEY }),
-    slug: 'stability/core',
-    ...{ square: '1024x1024', oblong: '1216x832' },
-    ...{ failingPrompt: STABILITY_PROMPTS.failing, unsafePrompt: STABILITY_PROMPTS.withheld },
-    ...{ previews: 0, cost: '0.030000' },
-    close: () => server.close(),
+function stabilitySubject(slug: string, cost: string): () => Promise<FeatureSubject> {
+  return async () => {
+    const server = await createStabilityServer();
+    return {
+      provider: stableDiffusion({ url: server.url, protocol: 'stability', apiKey: STABILITY_KEY }),
+      ...{ slug, square: '1024x1024', oblong: '1216x832' },
+      ...{ failingPrompt: STABILITY_PROMPTS.failing, unsafePrompt: STABILITY_PROMPTS.withheld },
+      ...{ previews: 0, cost },
+      close: () => server.close(),
+    };
   };
 }
 
@@ -155,5 +156,6 @@ export const SUBJECTS = {
   google: googleSubject,
   sdapi: sdapiSubject,
   'openai-shaped': openaiShapedSubject,
-  stability: stabilitySubject,
+  stability: stabilitySubject('stability/core', '0.030000'),
+  'stability sd3': stabilitySubject('stability/sd3.5-medium', '0.035000'),
 } as const satisfies Record<string, () => Promise<FeatureSubject>>;
