@@ -10,7 +10,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import sharp from 'sharp';
 import { startClientServer } from '../clients/server.js';
+import { createGrpcUpstream } from '../support/google-grpc.js';
+import { failures, pictures, promptOf } from '../support/google-upstream.js';
 import { loadedPackages } from '../support/loaded-packages.js';
 import { ROOT } from '../support/source-imports.js';
 
@@ -123,4 +126,30 @@ test('the openai SDK 7 on a newer Node is its client and its way to the vendor',
   const loaded = await loadedPackages({ program: "await import('express-images-router');", cwd });
   assert.ok(loaded.includes('express-images-router'));
   assert.ok(!loaded.includes('openai'), 'the root leaves the installed SDK alone');
+});
+
+test("Google's SDK 7 on a newer Node draws over gRPC, and stops when the client leaves", async () => {
+  const picture = await sharp({ create: { width: 1024, height: 1024, channels: 3, background: 'teal' } })
+    .png()
+    .toBuffer();
+  const drawn = pictures(picture.toString('base64'));
+  const upstream = await createGrpcUpstream();
+  upstream.respondWith((request) => {
+    const prompt = promptOf(request);
+    if (prompt === 'a prompt beyond the quota') return failures.quota(30);
+    return prompt === 'a prompt nobody answers' ? { silence: true } : drawn(request);
+  });
+  try {
+    const project: Project = {
+      files: ['package/consumers/google7.ts'],
+      packages: ['express@5', '@types/express@5', '@google-cloud/aiplatform@7', `${NEWER_NODE}@24`],
+    };
+    const cwd = await createProject(project);
+    const node = join(cwd, 'node_modules', NEWER_NODE, 'bin/node');
+    await run(node, [built(project), String(upstream.port)], { cwd, timeout: 60_000 });
+    assert.deepEqual([...new Set(upstream.requests.map(({ rpc }) => rpc))], ['predict', 'generateContent']);
+    assert.equal(await upstream.requests.at(-1)?.left, true, 'the vendor heard that nobody waits any more');
+  } finally {
+    await upstream.close();
+  }
 });
