@@ -1,6 +1,7 @@
 /** The conformance kit of the provider contract. */
 import type { Check } from './check.js';
 import { callChecks, transportChecks } from './provider/calls.js';
+import { costChecks } from './provider/costs.js';
 import { eventChecks, pictureChecks } from './provider/events.js';
 import { failureChecks, featureChecks, promptChecks } from './provider/features.js';
 import { labelChecks } from './provider/labels.js';
@@ -17,6 +18,7 @@ export type { CreateProvider, ProviderSubject } from './provider/subject.js';
 export const providerChecks: readonly Check<CreateProvider>[] = [
   ...modelChecks,
   ...eventChecks,
+  ...costChecks,
   ...pictureChecks,
   ...callChecks,
   ...transportChecks,

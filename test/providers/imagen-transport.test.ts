@@ -17,6 +17,7 @@ import { only, overBoth, startFor, type Transport } from '../support/google-test
 import {
   content,
   failures,
+  type GoogleBody,
   type GoogleHandler,
   inlineData,
   pictures,
@@ -261,6 +262,25 @@ for (const [what, answer, kind] of ODD_ANSWERS) {
 const FAILING = 'a prompt that fails';
 const BLOCKED = 'a prompt that is blocked';
 
+/** The tokens of one picture in the image size asked for, and of its inputs. */
+function usageOf({ contents = [], generationConfig }: GoogleBody): object {
+  const { imageSize } = (generationConfig?.imageConfig ?? {}) as { readonly imageSize?: string };
+  const drawnTokens = imageSize === '512' ? 747 : 1_120;
+  const inputs = contents.flatMap(({ parts }) =>
+    parts.filter(({ inlineData: input }) => input !== undefined),
+  );
+  const [text, image] = [12, inputs.length * 258];
+  return {
+    promptTokenCount: text + image,
+    candidatesTokenCount: drawnTokens,
+    promptTokensDetails: [
+      { modality: 1, tokenCount: text },
+      { modality: 2, tokenCount: image },
+    ],
+    candidatesTokensDetails: [{ modality: 2, tokenCount: drawnTokens }],
+  };
+}
+
 /** Draws the formats it is asked for, and the same for the same seed. */
 const drawn: GoogleHandler = async (request) => {
   const prompt = promptOf(request);
@@ -277,7 +297,9 @@ const drawn: GoogleHandler = async (request) => {
     .toFormat(mimeType.slice('image/'.length) as 'png')
     .toBuffer();
   const data = bytes.toString('base64');
-  if (request.rpc === 'generateContent') return content([inlineData(data, mimeType)]);
+  if (request.rpc === 'generateContent') {
+    return content([inlineData(data, mimeType)], {}, usageOf(request.body));
+  }
   const one = prediction(data, { mimeType });
   return predictions(...Array.from({ length: Number(parameters?.sampleCount) }, () => one));
 };

@@ -1,6 +1,14 @@
 /** Providers with one fault each, made out of the placeholder, and the checks that must catch it. */
 import { setTimeout } from 'node:timers/promises';
-import type { GenerateCall, GenerateEvent, ImageEvent, Model, Provider } from '../../src/core/provider.js';
+import type {
+  GenerateCall,
+  GenerateEvent,
+  ImageEvent,
+  Model,
+  Price,
+  Provider,
+} from '../../src/core/provider.js';
+import { usd } from '../../src/core/windows.js';
 import { ProviderError } from '../../src/errors.js';
 import { placeholder } from '../../src/providers/placeholder.js';
 import type { PlaceholderModel, PlaceholderOptions } from '../../src/providers/placeholder-options.js';
@@ -29,6 +37,12 @@ const SMALL: PlaceholderModel = {
     ],
     default: { width: 48, height: 32 },
   },
+};
+
+const TOKENS: Price = {
+  tokens: { textIn: usd(5), imageIn: usd(8), imageOut: usd(30) },
+  ceiling: usd(0.03),
+  inputImageTokens: 100,
 };
 
 type Generate = Provider['generate'];
@@ -222,7 +236,32 @@ const ofEvents: readonly FlawedProvider[] = [
     fails: ['events.all-pictures', 'previews.in-order'],
   },
   { fault: 'a negative cost', create: options({ cost: () => -1 }), fails: ['events.cost'] },
-  { fault: 'a cost in dollars', create: options({ cost: () => 0.04 }), fails: ['events.cost'] },
+  {
+    fault: 'a cost in dollars',
+    create: options({ cost: () => 0.04 }),
+    fails: ['events.cost', 'costs.ceiling'],
+  },
+  {
+    fault: 'a cost above its price',
+    create: options({ models: [{ ...SMALL, price: usd(0.04) }], cost: ({ n }) => n * 40_001 }),
+    fails: ['costs.ceiling'],
+  },
+  {
+    fault: 'a cost above the price of its size',
+    create: options({
+      models: [{ ...SMALL, price: { '32x32': { '*': usd(0.01) }, '*': { '*': usd(0.05) } } }],
+      cost: ({ n }) => n * 50_000,
+    }),
+    fails: ['costs.ceiling'],
+  },
+  {
+    fault: 'more tokens for an edit than its ceiling holds',
+    create: options({
+      models: [{ ...SMALL, price: TOKENS }],
+      usage: ({ inputs }) => ({ textIn: 1, imageIn: inputs.length * 200, imageOut: 1000 }),
+    }),
+    fails: ['costs.ceiling'],
+  },
   {
     fault: 'tokens that are no number',
     create: options({ usage: () => ({ textIn: Number.NaN, imageIn: 0, imageOut: 0 }) }),

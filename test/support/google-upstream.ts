@@ -117,9 +117,9 @@ export function prediction(data: string = PIXEL_PNG, more: object = {}): object 
 }
 
 /** Gemini's answer with one candidate. */
-export function content(parts: readonly object[], more: object = {}): GoogleAnswer {
+export function content(parts: readonly object[], more: object = {}, usage: object = USAGE): GoogleAnswer {
   const candidate = { content: { role: 'model', parts }, finishReason: 1, ...more };
-  return { json: { candidates: [candidate], usageMetadata: USAGE, responseId: 'resp-1' } };
+  return { json: { candidates: [candidate], usageMetadata: usage, responseId: 'resp-1' } };
 }
 
 /** One of Gemini's pictures. */
