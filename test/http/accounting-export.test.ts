@@ -41,6 +41,11 @@ function endless(row: UsageRow = usageRow()) {
   return { store, counts };
 }
 
+/** Waits until no more rows are read, and some time longer. */
+async function stalled(counts: { readonly read: number }): Promise<void> {
+  for (let before = -1; counts.read === 0 || counts.read !== before; await sleep(300)) before = counts.read;
+}
+
 /** Asks for an export without reading it. */
 async function askFor(app: TestApp, path: string): Promise<IncomingMessage> {
   const asked = httpRequest(app.url + path, { headers: { authorization: `Bearer ${TEST_KEY}` } });
@@ -146,13 +151,7 @@ test('a client that does not read stops the reading of rows, and one that leaves
   const { store, counts } = endless();
   const app = await createTestApp(t, { usage: store, caller: ADMIN });
   const answer = await askFor(app, `${EXPORT}?format=ndjson`);
-  let before = -1;
-  await until(async () => {
-    if (counts.read > 0 && counts.read === before) return true;
-    before = counts.read;
-    await sleep(300);
-    return false;
-  });
+  await stalled(counts);
   assert.ok(counts.read < 200_000, `${counts.read} rows were read that nobody took`);
   assert.equal(counts.ended, 0);
   answer.destroy();
@@ -163,12 +162,11 @@ test('a slow client has the time it takes: only the store is hurried', async (t)
   const { store, counts } = endless();
   const app = await createTestApp(t, { usage: store, caller: ADMIN, limits: { usageMs: 100 } });
   const answer = await askFor(app, `${EXPORT}?format=ndjson`);
-  await until(() => counts.read > 1_000);
-  await sleep(500);
+  await stalled(counts);
   assert.equal(counts.ended, 0);
-  const stalled = counts.read;
+  const { read } = counts;
   answer.resume();
-  await until(() => counts.read > stalled + 5_000);
+  await until(() => counts.read > read + 5_000);
   answer.destroy();
 });
 

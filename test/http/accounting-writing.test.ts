@@ -88,10 +88,10 @@ test('close() tries a store that comes back again at once, however long it was d
   const usage = storeThat(async () => {
     if (down) throw new Error('down');
   });
-  // Less than the pause after six failures.
+  // Less than the pause after seven failures.
   const app = await createTestApp(t, { usage, limits: { drainMs: 600 } });
   await app.native(DRAW).expect(200);
-  await until(() => app.eventsOf('usage.unwritten').length >= 6);
+  await until(() => app.eventsOf('usage.unwritten').length >= 7);
   down = false;
   await app.router.close();
   assert.equal(await rowsIn(usage), 1);
