@@ -240,6 +240,38 @@ test('close() cuts off what is left after limits.drainMs, and settles it first',
   assert.equal(answer.get('x-should-retry'), 'false', 'the provider may have been at work');
 });
 
+test('close() with a hundred in flight waits for those that end, cuts off the others, and settles all', async (t) => {
+  const base = placeholder({ models: [testModel()] });
+  const signals: AbortSignal[] = [];
+  const provider: Provider = {
+    ...base,
+    async *generate(call) {
+      signals.push(call.signal);
+      // Every second one is never done, and ends only by its signal.
+      if (signals.length % 2 === 0) {
+        await once(call.signal, 'abort');
+        throw call.signal.reason;
+      }
+      while (signals.length < 100) await sleep(5);
+      yield* base.generate(call);
+    },
+  };
+  const app = await createTestApp(t, {
+    providers: [provider],
+    limits: { concurrency: 100, drainMs: 2000 },
+  });
+  const answers = Array.from({ length: 100 }, (_, seed) =>
+    app.native({ ...BODY, seed }).then((answer) => answer),
+  );
+  await until(() => signals.length === 100);
+  await app.router.close();
+  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 4_000_000, held: 0 });
+  assert.equal(signals.filter(({ aborted }) => aborted).length, 50);
+  const statuses = (await Promise.all(answers)).map(({ status, body }) => body.error?.code ?? status);
+  assert.equal(statuses.filter((status) => status === 200).length, 50);
+  assert.equal(statuses.filter((status) => status === 'OVERLOADED').length, 50);
+});
+
 test('close() may be called twice at once, and again later', async (t) => {
   const app = await createTestApp(t, {
     limits: { drainMs: 100 },

@@ -43,6 +43,15 @@ test('the example of a budget store passes the kit and sends three pictures of f
   assert.equal(stderr, '');
 });
 
+test('the example of a storage passes the kit, serves a picture and verifies it', async () => {
+  const { stdout, stderr } = await run(process.execPath, programOf('custom-storage.ts'));
+  assert.match(
+    stdout,
+    /^ok +put\.round-trip[\s\S]*^ok +list\.many[\s\S]*^200 image\/png \d+ bytes[\s\S]*checked: 1, damaged: 0/m,
+  );
+  assert.equal(stderr, '');
+});
+
 /** Starts the quickstart in a folder; answers what it prints, and how to end it. */
 async function quickstart(t: TestContext, cwd: string) {
   const { OPENAI_API_KEY: _, ...env } = process.env;

@@ -316,6 +316,25 @@ test('a sweep leaves alone what is not ours', async (t) => {
   assert.deepEqual(await readdir(join(root, 'x/2026')), ['README']);
 });
 
+test('a sweep of a day of thousands opens none that has not expired', async (t) => {
+  if (process.platform !== 'linux') return t.skip('counts bytes read in /proc');
+  const storage = filesystem({ root: await temporaryFolder(t) });
+  const count = process.env.SOAK ? 10_000 : 500;
+  for (let at = 0; at < count; at += 50) {
+    const names = Array.from({ length: 50 }, (_, index) => keyOf(`${at + index}`));
+    await Promise.all(names.map((name) => storage.put(name, small, factsOf(small))));
+  }
+  const bytesRead = async () => Number(/^rchar: (\d+)$/m.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+  const before = await bytesRead();
+  const startedAt = performance.now();
+  assert.deepEqual(await storage.sweep?.({ before: Date.now() }), { removed: 0, orphans: 0 });
+  const took = Math.round(performance.now() - startedAt);
+  const read = (await bytesRead()) - before;
+  t.diagnostic(`${count} objects were looked through in ${took} ms, ${read} bytes were read`);
+  // Their headers would be several hundred each.
+  assert.ok(read < count * 150, `their files are not read (${read} bytes)`);
+});
+
 test('a sweep stops when it is aborted', async (t) => {
   const storage = filesystem({ root: await temporaryFolder(t) });
   const now = Date.now();
