@@ -6,7 +6,7 @@ import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/c
 import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { expiringSchedules, followReference, schedules, staySound } from '../support/budget-schedules.js';
 import { testChecks } from '../support/run-checks.js';
-import { runs } from '../support/runs.js';
+import { seededRuns } from '../support/runs.js';
 
 const HOUR_MS = 3_600_000;
 const START = 1_800_000_000_000;
@@ -181,15 +181,15 @@ describe('as time passes', () => {
     assert.equal(await left(), 0);
   });
 
-  test('any schedule is answered as by a reference ledger, and leaves no hold behind', () =>
+  test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
     fc.assert(
       fc.asyncProperty(schedules(), (schedule) => followReference(memoryBudget(), schedule)),
-      runs(100),
+      seededRuns(t, 100),
     ));
 
-  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', () =>
+  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', (t) =>
     fc.assert(
       fc.asyncProperty(expiringSchedules(), (schedule) => staySound(memoryBudget(), schedule)),
-      runs(100),
+      seededRuns(t, 100),
     ));
 });

@@ -5,13 +5,16 @@ import { once } from 'node:events';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
 import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import type { BudgetStore, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
+import { followUnhurried, unhurriedSchedules } from '../support/budget-schedules.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
+import { seededRuns } from '../support/runs.js';
 
 const RACER = fileURLToPath(new URL('redis-racer.ts', import.meta.url));
 const ROUNDS = process.env.SOAK ? 20 : 1;
@@ -103,6 +106,14 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
     await sleep(1_200);
     assert.deepEqual(await store.read([key]), [{ key, spent: largest, held: 0 }]);
   });
+
+  test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
+    fc.assert(
+      fc.asyncProperty(unhurriedSchedules(), (schedule) =>
+        followUnhurried(redisBudget({ send, prefix: `schedule-${randomUUID()}` }), schedule),
+      ),
+      seededRuns(t, 10),
+    ));
 
   test('two prefixes are two ledgers', async () => {
     const stores = ['one', 'two'].map((prefix) => redisBudget({ send, prefix }));

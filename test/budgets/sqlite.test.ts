@@ -11,7 +11,7 @@ import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { expiringSchedules, followReference, schedules, staySound } from '../support/budget-schedules.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { testChecks } from '../support/run-checks.js';
-import { runs } from '../support/runs.js';
+import { seededRuns } from '../support/runs.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const HOUR_MS = 3_600_000;
@@ -182,15 +182,15 @@ describe('as time passes', () => {
     assert.ok(countRows(database, 'holds') <= 121, `${countRows(database, 'holds')} holds are left`);
   });
 
-  test('any schedule is answered as by a reference ledger, and leaves no hold behind', () =>
+  test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
     fc.assert(
       fc.asyncProperty(schedules(), (schedule) => followReference(open(':memory:'), schedule)),
-      runs(25),
+      seededRuns(t, 25),
     ));
 
-  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', () =>
+  test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', (t) =>
     fc.assert(
       fc.asyncProperty(expiringSchedules(), (schedule) => staySound(open(':memory:'), schedule)),
-      runs(25),
+      seededRuns(t, 25),
     ));
 });

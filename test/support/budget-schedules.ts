@@ -1,6 +1,7 @@
 /** Random schedules of budget operations and of time, for comparing a store with a ledger anybody can check by eye. */
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { BudgetStore, Hold, ReserveRequest } from '../../src/core/budget.js';
 import { referenceLedger } from '../../src/testing/budget/reference.js';
@@ -14,6 +15,15 @@ const HOUR_MS = 3_600_000;
 /** Schedules on buckets that never expire. */
 export function schedules(): fc.Arbitrary<Move[]> {
   return fc.array(moves(fc.constant(null)), { maxLength: 60 });
+}
+
+/** Schedules for stores whose clock cannot be moved: each lease is over at once, or outlasts the schedule. */
+export function unhurriedSchedules(): fc.Arbitrary<Move[]> {
+  const move = moves(fc.constant(null), fc.constantFrom(1, HOUR_MS, HOUR_MS));
+  return fc.array(
+    move.filter((each) => !('advanceMs' in each)),
+    { maxLength: 60 },
+  );
 }
 
 /** Schedules on buckets that may be purged in between. */
@@ -48,6 +58,33 @@ export async function followReference(store: BudgetStore, schedule: readonly Mov
   await expectNothingHeld(store);
 }
 
+/**
+ * Throws unless an empty store with a clock of its own answers every step as the reference ledger does, and no hold is
+ * left when all ids are released.
+ */
+export async function followUnhurried(store: BudgetStore, schedule: readonly Move[]): Promise<void> {
+  const reference = referenceLedger();
+  const holds = new Map<string, Hold>();
+  const both = async (step: Step) => {
+    const expected = await perform(reference, step);
+    assert.deepEqual(await perform(store, step), expected, JSON.stringify(step));
+    return expected;
+  };
+  for (const move of schedule) {
+    if ('advanceMs' in move) continue;
+    const step = stepOf(move, holds);
+    remember(holds, await both(step));
+    if (step.do === 'reserve' && step.request.leaseMs === 1) {
+      await sleep(10);
+      reference.advance(1);
+    }
+    await both({ do: 'read', keys: KEYS });
+  }
+  for (const id of IDS) await both({ do: 'release', id });
+  await both({ do: 'read', keys: KEYS });
+  await expectNothingHeld(store);
+}
+
 /** Throws unless every balance of an empty store stays at 0 or more, and no hold is left. `Date` is mocked. */
 export async function staySound(store: BudgetStore, schedule: readonly Move[]): Promise<void> {
   mock.timers.setTime(START);
@@ -72,6 +109,7 @@ async function expectNothingHeld(store: BudgetStore): Promise<void> {
 }
 
 const KEYS = ['a', 'b', 'c'];
+const IDS = ['1', '2', '3', '4', '5', '6'];
 
 /** A step of a schedule: an operation, or time that passes. */
 export type Move =
@@ -88,8 +126,11 @@ export type Move =
     };
 
 /** Steps over few enough names that they meet; `expiry` is in milliseconds from the start, `null` never. */
-function moves(expiry: fc.Arbitrary<number | null>): fc.Arbitrary<Move> {
-  const id = fc.constantFrom('1', '2', '3', '4', '5', '6');
+function moves(
+  expiry: fc.Arbitrary<number | null>,
+  leaseMs: fc.Arbitrary<number> = fc.integer({ min: 1, max: 80 }),
+): fc.Arbitrary<Move> {
+  const id = fc.constantFrom(...IDS);
   const once = fc.record({ key: fc.constantFrom('x', 'y'), fingerprint: fc.constantFrom('f', 'f', 'g') });
   const lines = fc.uniqueArray(
     fc.record({
@@ -104,7 +145,7 @@ function moves(expiry: fc.Arbitrary<number | null>): fc.Arbitrary<Move> {
     id,
     once: fc.option(once, { nil: undefined }),
     lines,
-    leaseMs: fc.integer({ min: 1, max: 80 }),
+    leaseMs,
   });
   const amounts = fc.array(fc.option(fc.nat(20)), { minLength: 3, maxLength: 3 });
   return fc.oneof(
