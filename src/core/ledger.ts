@@ -193,8 +193,10 @@ export function createLedger(options: LedgerOptions): Ledger {
       const { limit, softLimit, name } = bucket.budget;
       const used = limit - left;
       if (softLimit === undefined || used < limit * softLimit || softLimitsPassed.has(bucket.key)) continue;
-      if (softLimitsPassed.size >= MAX_REMEMBERED) softLimitsPassed.clear();
       softLimitsPassed.add(bucket.key);
+      // The one that passed first: most likely its turn is over.
+      const [oldest] = softLimitsPassed;
+      if (softLimitsPassed.size > MAX_REMEMBERED && oldest !== undefined) softLimitsPassed.delete(oldest);
       const { tenant } = caller;
       emit({ type: 'budget.soft_limit', level: 'warn', requestId, tenant, budget: name, used, limit });
     }

@@ -100,17 +100,34 @@ type Stored = { readonly outcome: RequestOutcome } | { readonly error: ErrorFact
 
 // What a budget store keeps with a hold.
 const MAX_BYTES = 64 * 1024;
+const MAX_MESSAGE_LENGTH = 1_000;
 
-/** Writes an outcome for the budget store to keep: at most 64 KiB, for which long rewritten prompts are left out. */
+function fits(text: string): boolean {
+  return Buffer.byteLength(text) <= MAX_BYTES;
+}
+
+function cut<Facts extends { readonly message: string }>(facts: Facts): Facts {
+  return { ...facts, message: facts.message.slice(0, MAX_MESSAGE_LENGTH) };
+}
+
+/**
+ * Writes an outcome for the budget store to keep: at most 64 KiB, for which long rewritten prompts are left out and the
+ * words of failures are cut.
+ */
 export function writeOutcome(ended: RequestOutcome | ImagesError): string {
   if (isImagesError(ended)) {
     const { code, message, details, retryAfter, reason, billed } = ended;
-    return JSON.stringify({ error: { code, message, details, retryAfter, reason, billed } } satisfies Stored);
+    const error: ErrorFacts = { code, message, details, retryAfter, reason, billed };
+    const text = JSON.stringify({ error } satisfies Stored);
+    return fits(text)
+      ? text
+      : JSON.stringify({ error: cut({ ...error, details: undefined }) } satisfies Stored);
   }
   const text = JSON.stringify({ outcome: ended } satisfies Stored);
-  if (Buffer.byteLength(text) <= MAX_BYTES) return text;
+  if (fits(text)) return text;
   const pictures = ended.pictures.map((picture) => ({ ...picture, revisedPrompt: undefined }));
-  return JSON.stringify({ outcome: { ...ended, pictures } } satisfies Stored);
+  const failures = ended.failures.map(cut);
+  return JSON.stringify({ outcome: { ...ended, pictures, failures } } satisfies Stored);
 }
 
 /** Reads what {@link writeOutcome} wrote. Throws the error of a request that ended in one. */

@@ -75,10 +75,11 @@ export function billedOf(error: unknown): Billed {
 function reportedCost(settled: SettledCall, end: EndEvent): number | 'implausible' | undefined {
   const { price, hostPriced, share } = settled;
   const fromUsage = isTokenPrice(price) ? tokenCost(price, end.usage) : undefined;
-  const cost = hostPriced ? fromUsage : (end.cost ?? fromUsage);
-  if (cost === undefined) return undefined;
-  const plausible = Number.isSafeInteger(cost) && cost >= 0 && cost <= share * PLAUSIBLE_FACTOR;
-  return plausible ? cost : 'implausible';
+  const told = (hostPriced ? [fromUsage] : [end.cost, fromUsage]).filter((cost) => cost != null);
+  if (told.length === 0) return undefined;
+  const plausible = (cost: number) =>
+    Number.isSafeInteger(cost) && cost >= 0 && cost <= share * PLAUSIBLE_FACTOR;
+  return told.find(plausible) ?? 'implausible';
 }
 
 function bookShare({ share, call }: SettledCall): Booking {

@@ -32,6 +32,18 @@ test('an outcome too large to keep loses its rewritten prompts and nothing else'
   assert.deepEqual(readOutcome(text).pictures[3], plain(kept));
 });
 
+test('failures a plugin tells of at any length are cut where they would not fit', () => {
+  const message = 'é'.repeat(40_000);
+  const failures = [7, 8].map((index) => ({ index, code: 'BACKEND_ERROR' as const, reason: 'odd', message }));
+  const text = writeOutcome({ ...outcome(''), failures });
+  assert.ok(Buffer.byteLength(text) <= 64 * 1024, 'it fits');
+  const [kept] = readOutcome(text).failures;
+  assert.deepEqual({ ...kept, message: kept?.message.length }, { ...failures[0], message: 1_000 });
+  const error = writeOutcome(new ImagesError('BACKEND_ERROR', message, { billed: 'yes' }));
+  assert.ok(Buffer.byteLength(error) <= 64 * 1024, 'an error fits');
+  assert.throws(() => readOutcome(error), { code: 'BACKEND_ERROR', billed: 'yes' });
+});
+
 test('a request that ended in an error throws it again', () => {
   const details = [{ field: 'size', message: 'odd' }];
   const error = new ImagesError('BACKEND_ERROR', 'It failed.', {

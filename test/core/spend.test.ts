@@ -101,6 +101,11 @@ const TABLE: readonly Row[] = [
     settled(ended({ cost: 1, usage: usage(1000) }), { price: TOKENS, hostPriced: true }),
     ...([40_000, 3] as const),
   ],
+  [
+    'ended by token with a cost that is none beside its usage',
+    settled(ended({ cost: -1, usage: usage(1000) }), { price: TOKENS }),
+    ...([40_000, 3] as const),
+  ],
   ['a free model', settled(ended(), { price: 0, share: 0 }), 0, 3],
 ];
 
