@@ -5,8 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import { findRisks } from '../../src/budgets/redis-durability.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
+import { daily, imageCount, perMinute, total, usd } from '../../src/core/windows.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
-import { until } from '../support/app.js';
+import { createTestApp, until } from '../support/app.js';
 import { freePort, startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
@@ -240,6 +241,43 @@ describe('Redis as a cluster', { skip: withoutRedis }, async () => {
     assert.equal(await store.commit(held, [{ key: 'k', amount: 1 }]), 'settled');
     assert.deepEqual(await store.read(['k']), [{ key: 'k', spent: 1, held: 0 }]);
   });
+});
+
+describe('Redis as a cluster of three', { skip: withoutRedis }, async () => {
+  const starting = ['0-5460', '5461-10922', '10923-16383'].map(async (slots) => {
+    const settings = { 'cluster-enabled': 'yes', 'cluster-port': String(await freePort()) };
+    const server = await startRedis({ after }, settings);
+    const send = await server.connect();
+    await send('CLUSTER', 'ADDSLOTSRANGE', ...slots.split('-'));
+    return { server, send };
+  });
+  const nodes = await Promise.all(starting);
+  const [first] = nodes;
+  for (const { server, send } of nodes) {
+    await first?.send('CLUSTER', 'MEET', '127.0.0.1', String(server.port), await busPort(send));
+  }
+  const ok = async (send: SendCommand) => String(await send('CLUSTER', 'INFO')).includes('cluster_state:ok');
+  for (const { send } of nodes) await until(() => ok(send));
+
+  for (const client of ['redis-cluster', 'ioredis-cluster'] as const) {
+    test(`keeps budgets of a user, a tenant and everyone in one step, whichever node ${client} asks`, async (t) => {
+      for (const [place, { server }] of nodes.entries()) {
+        const budget = redisBudget({ send: await server.connect(client), prefix: `${client}-${place}` });
+        const budgets = [
+          perMinute(imageCount(100)),
+          daily(usd(1), { per: 'user' }),
+          total(usd(0.08), { per: 'everyone' }),
+        ] as const;
+        const app = await createTestApp(t, { budget, caller: { budgets: [...budgets] } });
+        const body = { model: 'placeholder/sketch', prompt: 'a lighthouse', response_format: 'b64_json' };
+        const statuses: number[] = [];
+        for (let request = 0; request < 3; request += 1) statuses.push((await app.native(body)).status);
+        assert.deepEqual(statuses, [200, 200, 402]);
+        const spent = Object.values(await app.balances()).map((balance) => balance.spent);
+        assert.deepEqual(spent, [2, 80_000, 80_000]);
+      }
+    });
+  }
 });
 
 async function busPort(send: SendCommand): Promise<string> {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { memoryBudget } from '../../src/budgets/memory.js';
 import { daily, imageCount, perMinute, total, usd } from '../../src/core/windows.js';
+import { placeholder } from '../../src/providers/placeholder.js';
 import { createTestApp, TEST_KEY, type TestApp, type TestAppOptions, testModel } from '../support/app.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'a', n: 3 };
@@ -70,4 +72,32 @@ test('a quote refuses what a request would be refused for, budgets aside', async
     (await quote(app, { ...BODY, model: 'no/such' }).expect(404)).body.error.code,
     'MODEL_NOT_FOUND',
   );
+});
+
+test('a quote through an alias costs what the host says, and holds for the dearest backend', async (t) => {
+  const [first, second] = [0.04, 0.3].map((price, place) =>
+    placeholder({ name: `backend-${place}`, models: [testModel({ price: usd(price) })] }),
+  );
+  assert.ok(first && second, 'two backends');
+  const app = await createTestApp(t, {
+    providers: [first, second],
+    models: { 'house/cheap': { aliasOf: 'placeholder/sketch' } },
+  });
+  const { body } = await quote(app, { ...BODY, model: 'house/cheap' }).expect(200);
+  assert.deepEqual([body.data.cost, body.data.ceiling], ['0.120000', '0.900000']);
+
+  const models = { 'placeholder/sketch': { price: usd(0.05) } };
+  const priced = await createTestApp(t, { providers: [first, second], models });
+  const { data } = (await quote(priced, BODY).expect(200)).body;
+  assert.deepEqual([data.cost, data.ceiling], ['0.150000', '0.150000']);
+});
+
+test('a quote is for those who may draw, and needs the ledger', async (t) => {
+  const viewer = await createTestApp(t, { caller: { role: 'viewer' } });
+  assert.equal((await quote(viewer, BODY).expect(403)).body.error.code, 'AUTHZ_PERMISSION_DENIED');
+  const stranger = await createTestApp(t, { caller: { models: ['other/*'] } });
+  assert.equal((await quote(stranger, BODY).expect(403)).body.error.code, 'MODEL_ACCESS_DENIED');
+  const read = () => Promise.reject(new Error('down'));
+  const app = await createTestApp(t, { budget: { ...memoryBudget(), read } });
+  assert.equal((await quote(app, BODY).expect(503)).body.error.code, 'BUDGET_UNAVAILABLE');
 });
