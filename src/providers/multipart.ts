@@ -19,7 +19,7 @@ export interface FormFile {
 /** A body and the header that goes with it. */
 export interface MultipartBody {
   /** The body. */
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** The value of `Content-Type`. */
   readonly contentType: string;
 }

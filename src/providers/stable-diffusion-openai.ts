@@ -1,5 +1,6 @@
 /** `/v1/images` of servers that speak OpenAI's protocol with diffusion extras: LocalAI, vLLM-Omni, SGLang. */
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
+import { type FormFile, type MultipartBody, multipartBody } from './multipart.js';
 import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject } from './stable-diffusion-json.js';
@@ -11,8 +12,8 @@ export const drawByOpenAI: Draw = async (order) => {
   const { call, server } = order;
   const answer =
     call.operation === 'edit'
-      ? await server.ask('/v1/images/edits', await editForm(order))
-      : await server.ask('/v1/images/generations', requestFields(order));
+      ? await server.ask('/v1/images/edits', { form: await editForm(order) })
+      : await server.ask('/v1/images/generations', { json: requestFields(order) });
   return readDrawing(answer, order);
 };
 
@@ -36,25 +37,17 @@ function sizeOf({ size }: GenerateCall): string | undefined {
   return size === 'auto' ? undefined : `${size.width}x${size.height}`;
 }
 
-async function editForm(order: DrawingOrder): Promise<FormData> {
+async function editForm(order: DrawingOrder): Promise<MultipartBody> {
   const { inputs, mask, signal } = order.call;
-  const form = new FormData();
-  for (const [name, value] of Object.entries(requestFields(order))) {
-    if (value !== undefined) form.set(name, String(value));
-  }
+  const files: FormFile[] = [];
   for (const input of inputs) {
     const { bytes, type } = await portable(input, signal);
-    form.append(
-      'image',
-      new Blob([Uint8Array.from(bytes)], { type }),
-      `image.${type.slice('image/'.length)}`,
-    );
+    files.push({ field: 'image', name: `image.${type.slice('image/'.length)}`, type, bytes });
   }
   // As OpenAI has it, which is as ours: transparent pixels change.
-  if (mask !== undefined) {
-    form.set('mask', new Blob([Uint8Array.from(mask.bytes)], { type: mask.type }), 'mask.png');
-  }
-  return form;
+  if (mask !== undefined)
+    files.push({ field: 'mask', name: 'mask.png', type: 'image/png', bytes: mask.bytes });
+  return multipartBody(requestFields(order), files);
 }
 
 function readDrawing(answer: unknown, { call, seed }: DrawingOrder): Drawing {

@@ -9,7 +9,7 @@ import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures
 export const drawBySdapi: Draw = async (order) => {
   const { call, server } = order;
   const path = call.operation === 'edit' ? '/sdapi/v1/img2img' : '/sdapi/v1/txt2img';
-  const answer = await server.ask(path, await requestBody(order));
+  const answer = await server.ask(path, { json: await requestBody(order) });
   return readDrawing(answer, order);
 };
 

@@ -1,5 +1,6 @@
 /** One server as one call sees it: where to send, what to say to be let in, and how its answers are read. */
 import type { GenerateCall } from '../core/provider.js';
+import type { MultipartBody } from './multipart.js';
 import { refusalError, shapeError } from './stable-diffusion-errors.js';
 import { parseJson } from './stable-diffusion-json.js';
 import type { DiffusionTarget } from './stable-diffusion-options.js';
@@ -16,12 +17,15 @@ export interface DiffusionAnswer {
   readonly path: string;
 }
 
+/** What to send. */
+export type DiffusionBody = { readonly json: object } | { readonly form: MultipartBody };
+
 /** A server to speak to. */
 export interface DiffusionServer {
-  /** Sends, by GET without a body, else by POST; JSON unless it is a form. Answers whatever comes. */
-  send(path: string, body?: object): Promise<DiffusionAnswer>;
+  /** Sends, by GET without a body, else by POST. Answers whatever comes. */
+  send(path: string, body?: DiffusionBody): Promise<DiffusionAnswer>;
   /** Sends and reads the JSON answered. Throws a `ProviderError` for a refusal and for what is not JSON. */
-  ask(path: string, body?: object): Promise<unknown>;
+  ask(path: string, body?: DiffusionBody): Promise<unknown>;
 }
 
 /** Speaks to a server by the `fetch` of a call. */
@@ -29,16 +33,16 @@ export function connect(
   { url, authorization }: DiffusionTarget,
   { fetch, signal }: Pick<GenerateCall, 'fetch' | 'signal'>,
 ): DiffusionServer {
-  async function send(path: string, body?: object): Promise<DiffusionAnswer> {
-    const isJson = body !== undefined && !(body instanceof FormData);
+  async function send(path: string, body?: DiffusionBody): Promise<DiffusionAnswer> {
+    const content = body && contentOf(body);
     const response = await fetch(url + path, {
-      method: body === undefined ? 'GET' : 'POST',
+      method: content === undefined ? 'GET' : 'POST',
       headers: {
         accept: 'application/json',
         ...(authorization !== undefined && { authorization }),
-        ...(isJson && { 'content-type': 'application/json' }),
+        ...(content !== undefined && { 'content-type': content.contentType }),
       },
-      ...(body !== undefined && { body: body instanceof FormData ? body : JSON.stringify(body) }),
+      ...(content !== undefined && { body: content.bytes }),
       signal,
     });
     // Not `text()`, which swallows a byte order mark.
@@ -56,4 +60,13 @@ export function connect(
       return value;
     },
   };
+}
+
+interface Content extends Pick<MultipartBody, 'contentType'> {
+  readonly bytes: string | MultipartBody['bytes'];
+}
+
+function contentOf(body: DiffusionBody): Content {
+  if ('form' in body) return body.form;
+  return { bytes: JSON.stringify(body.json), contentType: 'application/json' };
 }

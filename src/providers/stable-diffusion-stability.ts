@@ -1,6 +1,7 @@
 /** Stability AI's hosted API, v2beta: forms in, one picture out. */
 import type { Size } from '../core/image.js';
 import type { GenerateCall } from '../core/provider.js';
+import { type MultipartBody, multipartBody } from './multipart.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject } from './stable-diffusion-json.js';
@@ -9,10 +10,8 @@ import { portable, readPicture } from './stable-diffusion-pictures.js';
 
 /** Draws by one of the generate endpoints. A withheld picture comes as a success with a blurred one. */
 export const drawByStability: Draw = async (order) => {
-  const answer = await order.server.ask(
-    `/v2beta/stable-image/generate/${order.endpoint}`,
-    await requestForm(order),
-  );
+  const form = await requestForm(order);
+  const answer = await order.server.ask(`/v2beta/stable-image/generate/${order.endpoint}`, { form });
   if (!isObject(answer)) throw shapeError('is not a picture');
   if (answer.finish_reason === 'CONTENT_FILTERED') {
     const events = [{ type: 'blocked', index: 0, reason: 'content_filtered', stage: 'output' }] as const;
@@ -27,27 +26,23 @@ export const drawByStability: Draw = async (order) => {
 /** How far an edit departs from its input where nobody says: Stability has no default, and this is A1111's. */
 const STRENGTH = 0.75;
 
-async function requestForm({ call, seed, settings, checkpoint }: DrawingOrder): Promise<FormData> {
+async function requestForm({ call, seed, settings, checkpoint }: DrawingOrder): Promise<MultipartBody> {
   const [input] = call.inputs;
-  const fields: Readonly<Record<string, string | undefined>> = {
+  const fields = {
     model: checkpoint,
     prompt: call.prompt,
     negative_prompt: call.negativePrompt,
     // An edit has the shape of its input, and may not name another.
     ...(input === undefined
       ? { aspect_ratio: call.size === 'auto' ? undefined : nearestRatio(call.size) }
-      : { mode: 'image-to-image', strength: String(settings.denoising_strength ?? STRENGTH) }),
-    seed: String(legalSeed(seed)),
+      : { mode: 'image-to-image', strength: settings.denoising_strength ?? STRENGTH }),
+    seed: legalSeed(seed),
     style_preset: call.style,
     output_format: call.outputFormat ?? outputFormat(call),
   };
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) form.set(name, value);
-  if (input !== undefined) {
-    const { bytes, type } = await portable(input, call.signal);
-    form.set('image', new Blob([Uint8Array.from(bytes)], { type }), 'image');
-  }
-  return form;
+  if (input === undefined) return multipartBody(fields, []);
+  const { bytes, type } = await portable(input, call.signal);
+  return multipartBody(fields, [{ field: 'image', name: 'image', type, bytes }]);
 }
 
 function outputFormat({ model }: GenerateCall): string {

@@ -88,6 +88,14 @@ test('core and ultra draw from words alone', async (t) => {
   }
 });
 
+test('line ends of prompts stay what they are', async (t) => {
+  const { server, provider } = await stability(t);
+  const prompt = 'A lighthouse\nat dusk\rin oil\r\n';
+  await pictures(provider, { prompt, negativePrompt: 'fog\nrain' });
+  const form = await formOf(server.requests[0]);
+  assert.deepEqual([form.get('prompt'), form.get('negative_prompt')], [prompt, 'fog\nrain']);
+});
+
 test('every declared size is an aspect ratio, and comes back with pixels of its shape', async (t) => {
   const { server, provider } = await stability(t);
   const { sizes } = modelOf(provider, 'stability/core');

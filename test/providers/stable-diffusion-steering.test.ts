@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Metadata } from '../../src/core/image.js';
 import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
+import { makePng } from '../../src/testing/provider/pictures.js';
 import { during, failure, pictures } from '../support/diffusion-calls.js';
 import { createOpenAIShapedServer } from '../support/diffusion-openai.js';
 import { createSdapiServer } from '../support/diffusion-sdapi.js';
-import { jsonOf } from '../support/diffusion-servers.js';
+import { formOf, jsonOf } from '../support/diffusion-servers.js';
 import { createStabilityServer, STABILITY_KEY } from '../support/diffusion-stability.js';
 
 const TXT2IMG = '/sdapi/v1/txt2img';
@@ -122,4 +123,30 @@ test('at Stability the tag means nothing and is drawn', async (t) => {
   const server = await during(t, createStabilityServer());
   const provider = stableDiffusion({ url: server.url, protocol: 'stability', apiKey: STABILITY_KEY });
   assert.equal((await pictures(provider, { prompt: TAG })).length, 1);
+});
+
+test('an edit by an OpenAI-shaped server is a form whose line ends stay what they are', async (t) => {
+  const server = await during(t, createOpenAIShapedServer());
+  const input = makePng({ width: 64, height: 64 }, 'picture');
+  const mask = makePng({ width: 64, height: 64 }, 'mask');
+  const prompt = 'A lighthouse\nat dusk\r';
+  const provider = stableDiffusion({ url: server.url, protocol: 'openai' });
+  await pictures(provider, { operation: 'edit', prompt, inputs: [input], mask, seed: 7 });
+  const entries = [...(await formOf(server.to('/v1/images/edits')[0]))];
+  const files = entries.flatMap(([field, value]) =>
+    typeof value === 'string' ? [] : [[field, value] as const],
+  );
+  assert.deepEqual(
+    files.map(([field, { name, type }]) => [field, name, type]),
+    [
+      ['image', 'image.png', 'image/png'],
+      ['mask', 'mask.png', 'image/png'],
+    ],
+  );
+  assert.deepEqual(
+    await Promise.all(files.map(async ([, file]) => Buffer.from(await file.arrayBuffer()))),
+    [input, mask].map(({ bytes }) => Buffer.from(bytes)),
+  );
+  assert.equal(Object.fromEntries(entries).prompt, prompt);
+  assert.equal(Object.fromEntries(entries).seed, '7');
 });
