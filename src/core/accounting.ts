@@ -1,9 +1,9 @@
 /**
  * Writing rows of usage off the path of requests: they wait in a bounded queue, are written in batches, and again
- * until they land. A row that is lost is told, whole; the money it speaks of is in the budget store all the same.
+ * until they land, or until a row is found that alone is refused. A row that is lost is told, whole; the money it speaks of is in the budget store all the same.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Emit } from './events.js';
+import type { Emit, UsageLost } from './events.js';
 import type { UsageRow, UsageStore } from './usage.js';
 import { within } from './wait.js';
 
@@ -36,15 +36,25 @@ const LINGER_MS = 50;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 30_000;
 const LONGEST_HURRIED_MS = 500;
+// A store that fails now and then refuses a good row a few times too.
+const MAX_REFUSALS = 5;
+
+/** How often a row was refused alone, and how many batches had landed the last time. */
+interface Refusals {
+  readonly count: number;
+  readonly landings: number;
+}
 
 /** Makes a writer of rows. */
 export function createAccounting({ store, timeoutMs, maxWaiting, emit }: AccountingOptions): Accounting {
   const waiting: UsageRow[] = [];
+  const refusals = new WeakMap<UsageRow, Refusals>();
+  let landings = 0;
   let working: Promise<void> | undefined;
   let ended = false;
   const hurry = new AbortController();
 
-  function lose(rows: readonly UsageRow[], reason: 'full' | 'closed'): void {
+  function lose(rows: readonly UsageRow[], reason: UsageLost['reason']): void {
     if (rows.length === 0) return;
     emit({ type: 'usage.lost', level: 'error', requestId: undefined, rows, reason });
   }
@@ -71,6 +81,18 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
     else await sleep(jittered, undefined, options).catch(() => undefined);
   }
 
+  /** Puts the first row last; gives it up once it was refused too often between landings of others. */
+  function setAside(): void {
+    for (const row of waiting.splice(0, 1)) {
+      const before = refusals.get(row);
+      // Without a landing since, the store may be down.
+      const count = before?.landings === landings ? before.count : (before?.count ?? 0) + 1;
+      if (count >= MAX_REFUSALS) lose([row], 'refused');
+      else waiting.push(row);
+      refusals.set(row, { count, landings });
+    }
+  }
+
   /** Writes until nothing waits. */
   async function work(): Promise<void> {
     await sleep(LINGER_MS);
@@ -84,6 +106,7 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
       if (landed) {
         // Not before: until they have landed they count among those that wait.
         waiting.splice(0, rows.length);
+        landings += 1;
         [size, failures, waitMs] = [BATCH, 0, FIRST_RETRY_MS];
         continue;
       }
@@ -91,8 +114,8 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
       await pause(waitMs);
       // One row that a store cannot take must not keep the others from it: it is found by halving, and goes last.
       // Only when not one can be taken is the store itself down, and asked ever less often.
-      if (size === 1) {
-        waiting.push(...waiting.splice(0, 1));
+      if (rows.length === 1 && !ended) {
+        setAside();
         waitMs = Math.min(waitMs * 2, LAST_RETRY_MS);
       }
       size = Math.ceil(rows.length / 2);

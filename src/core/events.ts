@@ -138,7 +138,7 @@ export interface UsageImplausible extends EventBase {
   readonly costMicroUsd: number;
 }
 
-/** The usage store did not take rows; they are tried again until it does or the router closes. */
+/** The usage store did not take rows; they are tried again until it does, refuses one by itself too often, or the router closes. */
 export interface UsageUnwritten extends EventBase {
   /** Discriminates. */
   readonly type: 'usage.unwritten';
@@ -164,10 +164,13 @@ export interface UsageWritten extends EventBase {
 export interface UsageLost extends EventBase {
   /** Discriminates. */
   readonly type: 'usage.lost';
-  /** The rows. Those of `closed` may have been written. */
+  /** The rows. Those of `closed`, and of `refused` by a store that did not answer in time, may have been written. */
   readonly rows: readonly UsageRow[];
-  /** As many waited as may (`limits.usageRows`), or the router closed before they landed. */
-  readonly reason: 'full' | 'closed';
+  /**
+   * As many waited as may (`limits.usageRows`), the router closed before they landed, or the store refused the row by
+   * itself again and again while it took others.
+   */
+  readonly reason: 'full' | 'closed' | 'refused';
 }
 
 /** A storage operation failed. */

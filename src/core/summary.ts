@@ -62,11 +62,16 @@ function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTota
   const count = (tokens: number | undefined) =>
     tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;
   return {
-    textIn: total.textIn + count(usage?.textIn),
-    imageIn: total.imageIn + count(usage?.imageIn),
-    imageOut: total.imageOut + count(usage?.imageOut),
-    textOut: total.textOut + count(usage?.textOut),
+    textIn: addCounts(total.textIn, count(usage?.textIn)),
+    imageIn: addCounts(total.imageIn, count(usage?.imageIn)),
+    imageOut: addCounts(total.imageOut, count(usage?.imageOut)),
+    textOut: addCounts(total.textOut, count(usage?.textOut)),
   };
+}
+
+/** Adds what vendors counted. A sum beyond the safe integers, which no count of tokens is, stays the last of them. */
+export function addCounts(a: number, b: number): number {
+  return Math.min(a + b, Number.MAX_SAFE_INTEGER);
 }
 
 /** Where any call may have been charged, so may a retry, and the error must say so. */

@@ -148,3 +148,49 @@ test('a row the store cannot take keeps no other from it', async (t) => {
     [[{ poison: true }]],
   );
 });
+
+test('a row that is refused while others land is given up, whole, and holds no place any longer', async (t) => {
+  const usage = storeThat(async (rows) => {
+    if (rows.some(({ labels }) => labels.poison === true)) throw new Error('constraint violated');
+  });
+  const app = await createTestApp(t, { usage });
+  await app.native({ ...DRAW, metadata: { poison: true } }).expect(200);
+  let others = 0;
+  await until(async () => {
+    await app.native(DRAW).expect(200);
+    others += 1;
+    return app.eventsOf('usage.lost').length > 0;
+  });
+  await app.router.close();
+  assert.deepEqual(
+    app.eventsOf('usage.lost').map(({ reason, rows }) => [reason, rows.map(({ labels }) => labels)]),
+    [['refused', [{ poison: true }]]],
+  );
+  assert.equal(await rowsIn(usage), others);
+});
+
+test('a row is not given up while the store takes none', async (t) => {
+  let down = true;
+  const usage = storeThat(async () => {
+    if (down) throw new Error('down');
+  });
+  const app = await createTestApp(t, { usage });
+  await app.native(DRAW).expect(200);
+  await app.native(DRAW).expect(200);
+  const alone = () => app.eventsOf('usage.unwritten').filter(({ rows }) => rows === 1);
+  await until(() => alone().length > 6);
+  down = false;
+  await app.router.close();
+  assert.equal(await rowsIn(usage), 2);
+});
+
+test('a vendor that counts more tokens than there are numbers for costs no row', async (t) => {
+  const usage = memoryUsage();
+  const counted = { textIn: 9e15, imageIn: 9e15, imageOut: 9e15, textOut: 9e15 };
+  const app = await createTestApp(t, { usage, placeholder: { usage: () => counted } });
+  await app.native({ ...DRAW, n: 2 }).expect(200);
+  await app.router.close();
+  const [row] = await usage.query({ tenant: 'acme' }, { limit: 9 });
+  assert.deepEqual([row?.tokensIn, row?.tokensOut], Array(2).fill(Number.MAX_SAFE_INTEGER));
+  assert.deepEqual(app.eventsOf('usage.unwritten'), []);
+});
