@@ -5,7 +5,16 @@
 import { isProviderError, ProviderError } from '../errors.js';
 import { refusalIn } from './imagen-safety.js';
 import { networkFailure } from './upstream.js';
-import { ACCOUNT, FILTERED, LIMITED, REJECTED, UNAVAILABLE, type Verdict, waitSeconds } from './verdicts.js';
+import {
+  ACCOUNT,
+  FILTERED,
+  LIMITED,
+  NOT_NOW,
+  REJECTED,
+  UNAVAILABLE,
+  type Verdict,
+  waitSeconds,
+} from './verdicts.js';
 
 const TIMEOUT: Verdict = { kind: 'timeout', billed: 'unknown', message: 'The provider took too long.' };
 const UNREACHED: Verdict = {
@@ -36,7 +45,7 @@ const CODES = [
   ['OUT_OF_RANGE', REJECTED],
   ['UNIMPLEMENTED', ACCOUNT],
   ['INTERNAL', UNAVAILABLE],
-  ['UNAVAILABLE', UNAVAILABLE],
+  ['UNAVAILABLE', NOT_NOW],
   ['DATA_LOSS', UNAVAILABLE],
   ['UNAUTHENTICATED', ACCOUNT],
 ] as const satisfies readonly (readonly [string, Verdict])[];
@@ -54,6 +63,7 @@ const BY_STATUS: ReadonlyMap<number, Verdict> = new Map([
   [408, UNAVAILABLE],
   [409, UNAVAILABLE],
   [429, LIMITED],
+  [503, NOT_NOW],
   [504, TIMEOUT],
 ]);
 
@@ -66,6 +76,10 @@ const LOCAL_FAILURES: readonly (readonly [RegExp, Verdict])[] = [
   [/^Getting metadata from plugin failed/, ACCOUNT],
 ];
 
+/** What says under UNAVAILABLE that the call may have been taken: a proxy gave up on it, or a connection broke. */
+const BROKEN_OFF =
+  /^Received HTTP status code (?!503)|^Write |connection|socket|reset|disconnect|ECONN|ETIMEDOUT|EPIPE/i;
+
 /** Turns anything thrown while a call was under way into a `ProviderError`. */
 export function toProviderError(thrown: unknown): ProviderError {
   if (isProviderError(thrown)) return thrown;
@@ -74,8 +88,9 @@ export function toProviderError(thrown: unknown): ProviderError {
   if (isProviderError(met)) return met;
   const { code, details, message, statusDetails } = fieldsOf(met);
   const text = typeof details === 'string' ? details : '';
-  const verdict = LOCAL_FAILURES.find(([words]) => words.test(text))?.[1] ?? BY_CODE.get(code);
-  if (verdict === undefined) return unexpected(met);
+  const known = LOCAL_FAILURES.find(([words]) => words.test(text))?.[1] ?? BY_CODE.get(code);
+  if (known === undefined) return unexpected(met);
+  const verdict = known === NOT_NOW && BROKEN_OFF.test(text) ? UNAVAILABLE : known;
   const filtered = verdict === REJECTED && isRefusal(`${text} ${message}`);
   return failure(filtered ? FILTERED : verdict, {
     cause: { code },

@@ -9,6 +9,7 @@ import {
   ACCOUNT,
   FILTERED,
   LIMITED,
+  NOT_NOW,
   ODD,
   REJECTED,
   UNAVAILABLE,
@@ -57,6 +58,7 @@ const BY_STATUS: ReadonlyMap<unknown, Verdict> = new Map([
   [408, UNAVAILABLE],
   [409, UNAVAILABLE],
   [429, LIMITED],
+  [503, NOT_NOW],
 ]);
 
 function verdictOf({ code, type }: VendorError, status: number): Verdict {

@@ -10,6 +10,7 @@ import {
   ACCOUNT,
   FILTERED,
   LIMITED,
+  NOT_NOW,
   ODD,
   REJECTED,
   UNAVAILABLE,
@@ -34,6 +35,7 @@ const BY_STATUS: ReadonlyMap<number, Verdict> = new Map([
   [405, ACCOUNT],
   [408, UNAVAILABLE],
   [429, LIMITED],
+  [503, NOT_NOW],
 ]);
 
 /** What of a refusal is read for words that tell what it means. */

@@ -46,6 +46,13 @@ export const UNAVAILABLE: Verdict = {
   message: 'The provider failed to answer.',
 };
 
+/** The vendor's "not now": it answers so in place of taking the request. */
+export const NOT_NOW: Verdict = {
+  kind: 'unavailable',
+  billed: 'no',
+  message: 'The provider takes no requests at the moment.',
+};
+
 /** A status nobody documents. */
 export const ODD: Verdict = {
   kind: 'shape',

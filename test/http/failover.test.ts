@@ -5,12 +5,14 @@ import type { MicroUsd } from '../../src/core/image.js';
 import type { GenerateCall, Provider, TokenPrice } from '../../src/core/provider.js';
 import { monthly, usd } from '../../src/core/windows.js';
 import { type Billed, ProviderError, type ProviderErrorKind } from '../../src/errors.js';
+import { openai } from '../../src/providers/openai.js';
 import {
   type PlaceholderModel,
   type PlaceholderOptions,
   placeholder,
 } from '../../src/providers/placeholder.js';
 import { createTestApp, TEST_KEY, type TestApp, type TestAppOptions, testModel } from '../support/app.js';
+import { answers, createOpenAIUpstream } from '../support/openai-upstream.js';
 import { picture } from '../support/pictures.js';
 
 const SLUG = 'placeholder/sketch';
@@ -260,6 +262,23 @@ for (const kind of ['account', 'rate_limited', 'timeout'] as const) {
     assert.deepEqual(counts(a), [1]);
   });
 }
+
+test('a vendor that answers 503 has not drawn: the next one does, and only it is paid', async (t) => {
+  const upstreams = [await createOpenAIUpstream(), await createOpenAIUpstream()] as const;
+  t.after(() => Promise.all(upstreams.map((upstream) => upstream.close())));
+  const [down, well] = upstreams;
+  down.respondWith(answers.raw(503, ''));
+  const models = { 'openai/gpt-image-2': { price: usd(0.04) } };
+  const providers = [
+    openai({ name: 'down', apiKey: 'sk-test', baseURL: down.url }),
+    openai({ name: 'well', apiKey: 'sk-test', baseURL: well.url }),
+  ];
+  const app = await createTestApp(t, { providers, models });
+  const answer = await app.native({ model: 'openai/gpt-image-2', prompt: 'A lighthouse' });
+  assert.equal(answer.status, 200, answer.text);
+  assert.deepEqual([down.requests.length, well.requests.length], [1, 1]);
+  assert.deepEqual(await spent(app), { spent: 40_000, held: 0 });
+});
 
 test('one deadline holds for all attempts together', async (t) => {
   const slow = vendor('a', { delayMs: 200, fail: () => failure('unavailable') });

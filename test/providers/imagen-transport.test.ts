@@ -39,7 +39,7 @@ const FAILURES = [
   ['a forbidden project', failures.permission(), 'account', 'no'],
   ['a used-up quota', failures.quota(), 'rate_limited', 'no'],
   ['an internal error', failures.internal(), 'unavailable', 'unknown'],
-  ['an overloaded service', failures.unavailable(), 'unavailable', 'unknown'],
+  ['an overloaded service', failures.unavailable(), 'unavailable', 'no'],
   ['a wrong token', failures.unauthenticated(), 'account', 'no'],
   ['a cut connection', { cut: true }, 'unavailable', 'unknown'],
 ] as const;
@@ -52,6 +52,23 @@ for (const [what, answer, kind, billed] of FAILURES) {
     assert.ok(isProviderError(thrown), String(thrown));
     assert.deepEqual([thrown.kind, thrown.billed], [kind, billed]);
     assert.equal(thrown.retryAfter, undefined);
+  });
+}
+
+for (const [message, billed] of [
+  ['The service is currently unavailable.', 'no'],
+  ['Received HTTP status code 503', 'no'],
+  ['Received HTTP status code 502', 'unknown'],
+  ['read ECONNRESET', 'unknown'],
+  ['Connection dropped', 'unknown'],
+  ['upstream connect error or disconnect/reset before headers', 'unknown'],
+] as const) {
+  test(`grpc: UNAVAILABLE in the words '${message}' is billed: ${billed}`, async (t) => {
+    const { provider, upstream, model } = await startFor(t, 'grpc');
+    upstream.respondWith(only({ failure: { code: 14, status: 'UNAVAILABLE', httpStatus: 503, message } }));
+    const { thrown } = await outcomeOf(provider, generateCall(model('imagen-4')));
+    assert.ok(isProviderError(thrown), String(thrown));
+    assert.deepEqual([thrown.kind, thrown.billed], ['unavailable', billed]);
   });
 }
 
@@ -256,6 +273,19 @@ for (const [what, answer, kind] of ODD_ANSWERS) {
     assert.equal(thrown.kind, kind);
     assert.equal(thrown.retryAfter, kind === 'rate_limited' ? 7 : undefined);
     assert.ok(!inspect(thrown, { depth: 9, showHidden: true }).includes('CANARY'));
+  });
+}
+
+for (const [status, billed] of [
+  [503, 'no'],
+  [502, 'unknown'],
+] as const) {
+  test(`rest: a proxy's ${status} is billed: ${billed}`, async (t) => {
+    const { provider, upstream, model } = await startFor(t, 'rest');
+    upstream.respondWith(only({ json: { httpStatus: status, text: '<html>' } }));
+    const { thrown } = await outcomeOf(provider, generateCall(model('imagen-4')));
+    assert.ok(isProviderError(thrown), String(thrown));
+    assert.deepEqual([thrown.kind, thrown.billed], ['unavailable', billed]);
   });
 }
 

@@ -69,7 +69,7 @@ const rows: readonly Row[] = [
   ['a conflict', answers.raw(409, ''), 'unavailable', 'unknown'],
   ['a server error', answers.serverError(), 'unavailable', 'unknown'],
   ['a gateway without its backend', answers.raw(502, '<html>'), 'unavailable', 'unknown'],
-  ['a server that is overloaded', answers.raw(503, ''), 'unavailable', 'unknown'],
+  ['a server that is overloaded', answers.raw(503, ''), 'unavailable', 'no'],
   ['a status beyond all', answers.raw(599, ''), 'unavailable', 'unknown'],
   ['a code that is the name of something inherited', failure(400, { code: 'constructor' }), 'rejected', 'no'],
   ['a body cut off', answers.cutOff(), 'unavailable', 'unknown'],

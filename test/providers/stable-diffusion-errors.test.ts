@@ -71,6 +71,7 @@ const HOSTED: readonly Row[] = [
   ['an unprocessable request', named(422, 'unprocessable_entity'), 'rejected', 'no'],
   ['too many requests', named(429, 'rate_limit_exceeded'), 'rate_limited', 'no'],
   ['an error on their side', named(500, 'internal_error'), 'unavailable', 'unknown'],
+  ['a service that is down', named(503, 'service_unavailable'), 'unavailable', 'no'],
   ['errors by another name', { status: 500, body: { id: 'x', message: 'oh' } }, 'unavailable', 'unknown'],
   ['HTML', { status: 200, body: '<html>' }, 'shape', 'unknown'],
   ['no picture', { status: 200, body: { finish_reason: 'SUCCESS' } }, 'shape', 'unknown'],
@@ -125,6 +126,14 @@ test('where the host says that pictures cost, a failure may have been billed', a
   const models = [{ price: { '*': { '*': 10_000 as never } } }];
   const error = await failure(stableDiffusion({ url: server.url, models }));
   assert.deepEqual([error.kind, error.billed], ['unavailable', 'unknown']);
+});
+
+test('a priced server that is not ready has not taken the request', async (t) => {
+  const server = await during(t, createSdapiServer());
+  server.override(TXT2IMG, () => ({ status: 503 }));
+  const models = [{ price: { '*': { '*': 10_000 as never } } }];
+  const error = await failure(stableDiffusion({ url: server.url, models }));
+  assert.deepEqual([error.kind, error.billed], ['unavailable', 'no']);
 });
 
 test('a card without memory is said to be one, without a word of its own', async (t) => {
