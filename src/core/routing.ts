@@ -39,6 +39,8 @@ export interface Routing {
 // So many failures in a row break a circuit; for so long nobody else is sent there.
 const FAILURES = 5;
 const BROKEN_MS = 10_000;
+// What others are told to wait while a trial runs, however long it takes.
+const TRIAL_MS = 5_000;
 
 /** Failures that say something about the request: whoever refuses one is well. */
 const REFUSALS: ReadonlySet<ProviderErrorKind> = new Set(['content_filtered', 'rejected']);
@@ -148,7 +150,10 @@ export function createRouting(): Routing {
       return well === 0 ? 'unhealthy' : 'degraded';
     },
     retryAfter(backends) {
-      const waits = backends.map((backend) => circuitOf(backend).brokenUntil - Date.now());
+      const waits = backends.map((backend) => {
+        const { breaker, brokenUntil } = circuitOf(backend);
+        return breaker.state === CircuitState.HalfOpen ? TRIAL_MS : brokenUntil - Date.now();
+      });
       return Math.max(1, Math.ceil(Math.min(...waits) / 1000));
     },
   };
