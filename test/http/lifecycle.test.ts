@@ -318,6 +318,29 @@ test('close() closes the other parts when one fails, and names what failed', asy
   assert.deepEqual(closed, ['provider', 'budget']);
 });
 
+test('warmup() warms every provider that has something to warm, and fails with what failed', async (t) => {
+  const warmed: string[] = [];
+  const gone = new Error('no credentials');
+  const warm = (name: string, warmup?: () => Promise<void>): Provider => ({
+    ...placeholder({ name, models: [testModel()] }),
+    warmup:
+      warmup ??
+      (async () => {
+        await sleep(1);
+        warmed.push(name);
+      }),
+  });
+  const cold = placeholder({ name: 'cold', models: [testModel()] });
+  const well = await createTestApp(t, { providers: [warm('a'), cold, warm('b')] });
+  assert.deepEqual([...warmed], [], 'nothing is warmed unasked');
+  await well.router.warmup();
+  assert.deepEqual(warmed.toSorted(), ['a', 'b']);
+
+  const ill = await createTestApp(t, { providers: [warm('c', () => Promise.reject(gone)), warm('d')] });
+  await assert.rejects(ill.router.warmup(), (error) => error === gone);
+  await until(() => warmed.includes('d'));
+});
+
 test('a provider that fails after it was given up becomes no unhandled rejection', async (t) => {
   const base = placeholder({ models: [testModel()] });
   let fail: () => void = () => undefined;
