@@ -13,7 +13,8 @@ import { deliverPicture, finishPreview } from './delivery.js';
 import { abortable } from './iterate.js';
 import { ceiling } from './prices.js';
 import type { EndEvent, GenerateCall, GenerateEvent } from './provider.js';
-import { type SettledCall, settle } from './spend.js';
+import { NOTHING_LEARNED } from './routing.js';
+import { billedOf, type SettledCall, settle } from './spend.js';
 
 /** What one backend's turn at a call takes. */
 export interface Attempt {
@@ -34,12 +35,11 @@ export async function* runAttempt(
   turn: Attempt,
   report: (error: unknown) => void,
 ): AsyncGenerator<CallEvent, void> {
-  const { record } = turn;
   const startedAt = performance.now();
   try {
     yield* drive(turn);
   } finally {
-    report(record.outcome.type === 'failed' ? record.outcome.error : undefined);
+    report(lessonOf(turn));
     close(turn, performance.now() - startedAt);
   }
 }
@@ -62,8 +62,17 @@ async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
     }
     record.outcome = end === undefined ? { type: 'failed', error: unfinished() } : { type: 'ended', end };
   } catch (error) {
-    record.outcome = { type: 'failed', error: upstream.aborted ? upstream.reason : error };
+    // A provider that knows of no bill knows more than we do: a call may be given up before it was sent.
+    const isOurs = upstream.aborted && billedOf(error) !== 'no';
+    record.outcome = { type: 'failed', error: isOurs ? upstream.reason : error };
   }
+}
+
+/** What a backend's circuit is told of a turn. */
+function lessonOf({ record: { outcome }, order }: Attempt): unknown {
+  if (outcome.type !== 'failed') return undefined;
+  const isUnsent = order.deadline.upstream.aborted && billedOf(outcome.error) === 'no';
+  return isUnsent ? NOTHING_LEARNED : outcome.error;
 }
 
 /** True for a whole number from 0 to `count` − 1. */

@@ -6,7 +6,8 @@ const MAX_AFTER_ABORT = 40;
 
 /**
  * The values of an iterable, until `signal` aborts: then it throws `signal.reason` at once, even when the iterable
- * ignores the signal and never answers again. Values that were there already when it aborted are still taken.
+ * ignores the signal and never answers again. What was there already when it aborted, or is there at once, a failure
+ * of the iterable's own included, still counts.
  */
 export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void> {
   signal.throwIfAborted();
@@ -17,7 +18,7 @@ export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSigna
       const next = iterator.next();
       // When the signal wins, what this comes to must not become an unhandled rejection.
       next.catch(() => undefined);
-      const result = await (signal.aborted ? atOnce(next, signal) : unlessAborted(next, signal));
+      const result = await unlessAborted(next, signal).catch(() => atOnce(next, signal));
       // A source that yields for ever must not outlive its signal for ever.
       if (signal.aborted) grace -= 1;
       if (grace < 0) throw signal.reason;
@@ -30,7 +31,7 @@ export async function* abortable<T>(source: AsyncIterable<T>, signal: AbortSigna
   }
 }
 
-/** What is there already when the signal has aborted: it came in time. */
+/** What is there by the time everything that heard the abort has answered it. */
 function atOnce<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const passed = new Promise<never>((_, reject) => {
     setImmediate(() => reject(signal.reason));

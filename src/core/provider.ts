@@ -68,7 +68,10 @@ export interface GenerateCall {
   readonly endUser: string | undefined;
   /** A null-prototype object: keys the model declares in `metadataKeys` steer it, the rest are labels. */
   readonly metadata: Metadata;
-  /** Aborts on deadline, disconnect and shutdown. Must reach the upstream; `signal.reason` is rethrown untouched. */
+  /**
+   * Aborts on deadline, disconnect and shutdown. Must reach the upstream; `signal.reason` is rethrown untouched, but a
+   * call that was not sent yet may throw a `ProviderError` with `billed: 'no'`, and is then not booked.
+   */
   readonly signal: AbortSignal;
   /** The router's outbound `fetch`: no redirects, a cap on decoded bytes, bound to `signal`. */
   readonly fetch: typeof globalThis.fetch;

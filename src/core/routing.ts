@@ -42,6 +42,11 @@ const BROKEN_MS = 10_000;
 // What others are told to wait while a trial runs, however long it takes.
 const TRIAL_MS = 5_000;
 
+/** What a turn is ended with that says nothing about its backend, for good or ill. */
+export const NOTHING_LEARNED: Error = new Error('the call was given up before it was sent');
+
+const SILENT: ReadonlySet<unknown> = new Set([CLIENT_LEFT, NOTHING_LEARNED]);
+
 /** Failures that say something about the request: whoever refuses one is well. */
 const REFUSALS: ReadonlySet<ProviderErrorKind> = new Set(['content_filtered', 'rejected']);
 
@@ -71,8 +76,7 @@ interface Circuit {
 /** Makes a breaker, in the state another had. */
 function createBreaker(onBreak: () => void, initialState?: unknown): CircuitBreakerPolicy {
   const breaker = circuitBreaker(
-    // A client that left says nothing about the backend, for good or ill.
-    handleWhen((error) => error !== CLIENT_LEFT),
+    handleWhen((error) => !SILENT.has(error)),
     { halfOpenAfter: BROKEN_MS, breaker: new ConsecutiveBreaker(FAILURES), initialState },
   );
   breaker.onBreak(onBreak);
@@ -127,7 +131,7 @@ export function createRouting(): Routing {
     return {
       end(error) {
         // The breaker takes a trial that told nothing for a success; one in its place is open, and due for a trial.
-        if (isTrial && error === CLIENT_LEFT) {
+        if (isTrial && SILENT.has(error)) {
           circuit.breaker = createBreaker(circuit.onBreak, breaker.toJSON());
         }
         finish(error);

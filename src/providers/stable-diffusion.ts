@@ -4,12 +4,12 @@
  * server, except for the tag by which stable-diffusion.cpp would be steered.
  */
 import { randomInt } from 'node:crypto';
-import { createGate } from '../core/gate.js';
 import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js';
-import { ProviderError } from '../errors.js';
+import { isProviderError, ProviderError } from '../errors.js';
 import { detectProtocol, type Finder, findCheckpoint, findOnce } from './stable-diffusion-detection.js';
 import type { Draw, Drawing } from './stable-diffusion-drawing.js';
 import { shapeError, toProviderError } from './stable-diffusion-errors.js';
+import { createLine } from './stable-diffusion-line.js';
 import { diffusionRows, type ModelOffer } from './stable-diffusion-models.js';
 import { drawByOpenAI } from './stable-diffusion-openai.js';
 import {
@@ -47,7 +47,7 @@ export function stableDiffusion(options: StableDiffusionOptions): Provider {
   const target = diffusionTarget(options);
   const hosted = target.protocol === 'stability';
   const rows = diffusionRows({ hosted, offers: options.models, metadataKeys: allowedKeys(options) });
-  const places = createGate({ limit: options.concurrency ?? (hosted ? Number.POSITIVE_INFINITY : 1) });
+  const line = createLine(options.concurrency ?? (hosted ? Number.POSITIVE_INFINITY : 1));
   const { protocol } = target;
   const findProtocol = findOnce(protocol === 'auto' ? detectProtocol : async () => protocol);
   const titles = new Map<string, Finder<string>>();
@@ -70,7 +70,7 @@ export function stableDiffusion(options: StableDiffusionOptions): Provider {
     const checkpoint = find === undefined ? row.checkpoint : await find(server, call.signal);
     const seed = call.seed ?? randomInt(SEEDS);
     const order = { call, seed, settings, checkpoint, endpoint: row.endpoint, server };
-    return await places.run(() => DRAW[spoken](order), call.signal);
+    return await line.run(() => DRAW[spoken](order), call.signal);
   }
 
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
@@ -81,7 +81,8 @@ export function stableDiffusion(options: StableDiffusionOptions): Provider {
       if (unreadable > 0) throw shapeError('holds a picture that cannot be read');
       yield { type: 'end' };
     } catch (error) {
-      call.signal.throwIfAborted();
+      const isUnbilled = isProviderError(error) && error.billed === 'no';
+      if (!isUnbilled) call.signal.throwIfAborted();
       throw toProviderError(error, call.model.price === 0);
     }
   }

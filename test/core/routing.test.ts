@@ -4,7 +4,7 @@ import { mock, type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '../../src/core/backends.js';
 import { CLIENT_LEFT } from '../../src/core/deadline.js';
-import { createRouting, mayFailOver, type Routing } from '../../src/core/routing.js';
+import { createRouting, mayFailOver, NOTHING_LEARNED, type Routing } from '../../src/core/routing.js';
 import {
   type Billed,
   ImagesError,
@@ -122,6 +122,7 @@ const TELLING: readonly (readonly [string, unknown, 'well' | 'unwell' | 'nothing
   ['the end of the time for providers', new ImagesError('BACKEND_TIMEOUT', 'Too slow.'), 'unwell'],
   ['an error nobody classified', new TypeError('fetch failed'), 'unwell'],
   ['a client that left', CLIENT_LEFT, 'nothing'],
+  ['a call given up before it was sent', NOTHING_LEARNED, 'nothing'],
   ['success', undefined, 'well'],
 ];
 for (const [what, error, verdict] of TELLING) {
