@@ -68,7 +68,10 @@ export interface MediaOptions {
 export interface SpendOptions {
   /** What to book for a call that may or may not have been charged: its ceiling, or what it delivered. @defaultValue `'charge'` */
   readonly unknownCost?: 'charge' | 'waive' | undefined;
-  /** When the budget store is down: refuse, or draw unmetered. @defaultValue `'deny'` */
+  /**
+   * When the budget store is down: refuse, or draw unmetered. A request with an `Idempotency-Key` is refused either way,
+   * as nobody can tell whether it was drawn before. @defaultValue `'deny'`
+   */
   readonly onStoreFailure?: 'deny' | 'allow' | undefined;
 }
 

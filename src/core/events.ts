@@ -100,7 +100,10 @@ export interface HoldSkipped extends EventBase {
   readonly cause: unknown;
 }
 
-/** A bucket has passed its soft limit. */
+/**
+ * A bucket has passed its soft limit: told once by each process for each turn of its window, as long as no more than
+ * 10,000 other buckets passed theirs since.
+ */
 export interface BudgetSoftLimit extends EventBase {
   /** Discriminates. */
   readonly type: 'budget.soft_limit';

@@ -181,7 +181,8 @@ export function createLedger(options: LedgerOptions): Ledger {
     } catch (cause) {
       // The reserve may have landed with its answer lost; only we know its id, so only we can free it.
       settlements.settleLater(releasing(id, requestId));
-      if (options.onStoreFailure === 'deny') throw unavailable(cause);
+      // Drawn without the store, a request with a key could be drawn again by its retry.
+      if (options.onStoreFailure === 'deny' || once !== undefined) throw unavailable(cause);
       emit({ type: 'hold.skipped', level: 'error', requestId, cause });
       return 'skipped';
     }

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import sharp from 'sharp';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
 import { ProviderError } from '../../src/errors.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, type TestApp, until } from '../support/app.js';
+import { createTestApp, TEST_KEY, type TestApp, until } from '../support/app.js';
+import { dataUrl, EDIT_PATHS } from '../support/forms.js';
+import { picture } from '../support/pictures.js';
 import { runs } from '../support/runs.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'a' };
@@ -66,7 +69,12 @@ test('a streamed answer is replayed as a stream of its completed pictures', asyn
 test('another body, surface or operation under the same key is a conflict, and costs nothing', async (t) => {
   const app = await createTestApp(t);
   await keyed(app, 'k').expect(200);
+  const edit = app.http
+    .post(EDIT_PATHS[0])
+    .set({ Authorization: `Bearer ${TEST_KEY}`, 'Idempotency-Key': 'k' })
+    .send({ ...BODY, images: [dataUrl(await picture('png'))] });
   const others = [
+    edit,
     keyed(app, 'k', { ...BODY, prompt: 'b' }),
     keyed(app, 'k', { ...BODY, seed: 1 }),
     app.openai(BODY).set('Idempotency-Key', 'k'),
@@ -78,6 +86,41 @@ test('another body, surface or operation under the same key is a conflict, and c
   }
   assert.equal(app.calls.length, 1);
 });
+
+for (const path of EDIT_PATHS) {
+  test(`the pictures of an edit are part of what its key stands for at ${path}`, async (t) => {
+    const app = await createTestApp(t);
+    const [one, two] = [dataUrl(await picture('png')), dataUrl(await picture('jpeg'), 'image/jpeg')];
+    const [over, other] = await Promise.all(['#0000', '#0008'].map(maskOf));
+    const edit = (changes: object) => {
+      const body = { ...BODY, images: [one, two], mask: over, ...changes };
+      return app.http
+        .post(path)
+        .set({ Authorization: `Bearer ${TEST_KEY}`, 'Idempotency-Key': 'k' })
+        .send(body);
+    };
+    await edit({}).expect(200);
+    const again = await edit({}).expect(200);
+    assert.equal(again.headers['idempotency-replayed'], 'true');
+    const others: Readonly<Record<string, object>> = {
+      'another picture': { images: [one, one] },
+      'fewer pictures': { images: [one] },
+      'another order': { images: [two, one] },
+      'another mask': { mask: other },
+      'no mask': { mask: undefined },
+    };
+    for (const [name, changes] of Object.entries(others)) {
+      assert.equal((await edit(changes)).status, 409, name);
+    }
+    assert.equal(app.calls.length, 1);
+  });
+}
+
+/** A mask of one colour, as a data URL. */
+async function maskOf(background: string): Promise<string> {
+  const create = { width: 64, height: 64, channels: 4, background } as const;
+  return dataUrl(await sharp({ create }).png().toBuffer());
+}
 
 test('a conflict is told before the model is looked at', async (t) => {
   const app = await createTestApp(t);

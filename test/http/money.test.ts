@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
 import type { Budget } from '../../src/core/caller.js';
@@ -322,6 +322,18 @@ test('onStoreFailure: allow draws unmetered while the store is down, and says so
   assert.equal(skipped?.requestId, answer.body.meta.request_id);
 });
 
+for (const operation of ['recall', 'reserve'] as const) {
+  test(`onStoreFailure: allow draws nothing that has an Idempotency-Key while ${operation} fails`, async (t) => {
+    const app = await createTestApp(t, {
+      spend: { onStoreFailure: 'allow' },
+      budget: { ...memoryBudget(), [operation]: broken },
+    });
+    const answer = await app.native(BODY).set('Idempotency-Key', 'k');
+    assert.equal(answer.body.error?.code, 'BUDGET_UNAVAILABLE');
+    assert.equal(app.calls.length, 0);
+  });
+}
+
 test('onStoreFailure: allow does not open a budget that is used up', async (t) => {
   const app = await createTestApp(t, {
     ...{ spend: { onStoreFailure: 'allow' }, caller: { budgets: [total(usd(0))] } },
@@ -402,4 +414,30 @@ test('what failed without a bill leaves no trace in the ledger, however often it
   });
   for (let attempt = 0; attempt < 3; attempt += 1) await app.native(BODY);
   assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 0, held: 0 });
+});
+
+test('what is settled after its window has turned is booked in the turn it was held in', async (t) => {
+  mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  t.after(() => mock.timers.reset());
+  const store = memoryBudget();
+  const keys: string[] = [];
+  const app = await createTestApp(t, {
+    budget: {
+      ...store,
+      reserve(request) {
+        keys.push(...request.lines.map(({ key }) => key));
+        return store.reserve(request);
+      },
+    },
+    ...{ caller: { budgets: [perMinute(imageCount(5))] }, placeholder: { delayMs: 200 } },
+  });
+  const answer = app.native(BODY).then((response) => response);
+  await until(() => app.calls.length === 1);
+  mock.timers.setTime(Date.now() + 61_000);
+  await app.get('/v1/accounting/budgets').expect(200);
+  assert.equal((await answer).status, 200);
+  assert.deepEqual(
+    (await store.read(keys)).map(({ spent, held }) => [spent, held]),
+    [[1, 0]],
+  );
 });

@@ -47,6 +47,19 @@ test('a database that is none is refused at once', () => {
   }
 });
 
+test('a page that goes on from a row at or after the end of the span begins at that end', async () => {
+  const store = sqliteUsage({ database: new Database(newFile()) });
+  const rows = [1, 2, 3, 4, 5].map((at) => usageRow({ at }));
+  await store.append(rows);
+  for (const after of rows.slice(2)) {
+    const page = await store.query({ tenant: 'acme', end: 3 }, { limit: 9, after });
+    assert.deepEqual(
+      page.map(({ at }) => at),
+      [2, 1],
+    );
+  }
+});
+
 test('no statement looks at rows that are not asked for', async () => {
   const database = new Database(newFile());
   await sqliteUsage({ database }).append([usageRow()]);
