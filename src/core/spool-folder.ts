@@ -13,7 +13,8 @@ export interface SpoolFolder {
   remove(): Promise<void>;
 }
 
-const CHUNK_BYTES = 512 * 1024;
+// A chunk stays in memory until its reader takes it.
+const CHUNK_BYTES = 64 * 1024;
 
 /** Makes the keeper of such a folder. Only this user may enter it. */
 export function createSpoolFolder(): SpoolFolder {

@@ -90,7 +90,8 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     // The client left while storage was asked.
     if (res.destroyed) return closeUnread(object);
     try {
-      await pipeline(Readable.from(object.body, { objectMode: false }), res);
+      // Nothing is read ahead, so that a slow reader holds one chunk.
+      await pipeline(Readable.from(object.body, { objectMode: false, highWaterMark: 0 }), res);
     } catch (cause) {
       if (isClientGone(cause)) return;
       emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
