@@ -46,7 +46,7 @@ import { type Config, type ImagesRouterOptions, resolveOptions } from './options
 import { encoderId } from './pipeline/encode.js';
 import { createFinisher } from './pipeline/finish.js';
 import { imageJobs } from './pipeline/gate.js';
-import { createInputChecker } from './pipeline/input.js';
+import { createInputChecker, createInputConverter } from './pipeline/input.js';
 import { createTransformer } from './pipeline/transform.js';
 import { createUpstreamFetch } from './providers/upstream.js';
 
@@ -141,6 +141,7 @@ function createParts(config: Config) {
       emit,
       retentionSeconds: media.retentionSeconds,
     }),
+    convertInput: createInputConverter({ maxPixels: limits.inputPixels }),
     admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
     callsAtOnce: limits.callsAtOnce,
     unknownCost: spend.unknownCost,

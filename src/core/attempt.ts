@@ -13,6 +13,7 @@ import { deliverPicture, finishPreview } from './delivery.js';
 import { abortable } from './iterate.js';
 import { ceiling } from './prices.js';
 import type { EndEvent, GenerateCall, GenerateEvent } from './provider.js';
+import { readableInputs } from './readable.js';
 import { NOTHING_LEARNED } from './routing.js';
 import { billedOf, type SettledCall, settle } from './spend.js';
 
@@ -51,7 +52,7 @@ async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
   let end: EndEvent | undefined;
   try {
     record.outcome = { type: 'failed', error: new Error('the call was left before it ended') };
-    const events = backend.provider.generate(providerCall(order, backend, tools));
+    const events = backend.provider.generate(await providerCall(order, backend, tools));
     for await (const event of abortable(events, upstream)) {
       if (event.type === 'end') {
         end = event;
@@ -114,7 +115,7 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
   }
 }
 
-function providerCall(order: CallOrder, backend: Backend, tools: CallTools): GenerateCall {
+async function providerCall(order: CallOrder, backend: Backend, tools: CallTools): Promise<GenerateCall> {
   const { offset, priced, plan, requestId, deadline } = order;
   const { settings, format, compression } = plan;
   const { model } = backend;
@@ -122,6 +123,7 @@ function providerCall(order: CallOrder, backend: Backend, tools: CallTools): Gen
   const native = format !== undefined && model.formats.includes(format);
   return {
     ...settings,
+    ...(await readableInputs(settings, { model, convert: tools.convertInput, signal: deadline.upstream })),
     requestId,
     model,
     n: priced.n,

@@ -4,7 +4,7 @@ import type { Backend } from './backends.js';
 import type { DeliveredPicture, DeliveryOrder, DeliveryTools } from './delivery.js';
 import type { Emit } from './events.js';
 import type { PictureFacts } from './outcome.js';
-import type { FinishedPicture } from './picture.js';
+import type { ConvertInput, FinishedPicture } from './picture.js';
 import type { PricedCall } from './prices.js';
 import type { TokenUsage } from './provider.js';
 import type { Routing } from './routing.js';
@@ -27,6 +27,8 @@ export interface CallTools extends DeliveryTools {
   readonly routing: Routing;
   /** Makes the outbound fetch of one call. */
   readonly upstreamFetch: (signal: AbortSignal) => typeof globalThis.fetch;
+  /** Makes PNGs of pictures that a model does not read. */
+  readonly convertInput: ConvertInput;
   /** What to book when nobody knows whether the vendor charged. */
   readonly unknownCost: 'charge' | 'waive';
   /** Raises events. */

@@ -68,5 +68,8 @@ export interface CheckedInput extends EncodedImage {
 /** Checks a picture a client sent: the same as for results. `fault` completes "expected …" for the client. */
 export type CheckInput = (bytes: Uint8Array) => Promise<CheckedInput | { readonly fault: string }>;
 
+/** Makes a PNG of a checked picture a client sent. Rejects with `signal.reason` when aborted. */
+export type ConvertInput = (input: EncodedImage, signal: AbortSignal) => Promise<EncodedImage>;
+
 /** Reads a stored picture. Throws `MEDIA_NOT_FOUND` for one that is gone and `STORAGE_ERROR` where storage fails. */
 export type ReadPicture = (picture: StoredPicture, signal: AbortSignal) => Promise<Uint8Array>;

@@ -58,7 +58,7 @@ export interface GenerateCall {
   readonly seed: number | undefined;
   /** What should not be in the picture. */
   readonly negativePrompt: string | undefined;
-  /** Pictures to edit, already checked; empty for `generate`. */
+  /** Pictures to edit, already checked, in formats the model reads; empty for `generate`. */
   readonly inputs: readonly EncodedImage[];
   /** Where to edit: transparent pixels change. */
   readonly mask: EncodedImage | undefined;
@@ -170,6 +170,10 @@ export interface Model {
   readonly maxPromptLength: number;
   /** Input pictures an edit may have; 0 without edits. */
   readonly maxInputs: number;
+  /** Formats of input pictures it reads: those in another reach it as PNG. `undefined` means that it reads all. */
+  readonly inputFormats?: readonly ImageFormat[] | undefined;
+  /** The same of masks; `undefined` means the `inputFormats`. */
+  readonly maskFormats?: readonly ImageFormat[] | undefined;
   /** Previews per picture; 0 without previews. */
   readonly maxPreviews: number;
   /** What else it understands. */

@@ -116,6 +116,7 @@ const GEMINI = {
   // A bound of ours: the contexts hold more.
   maxPromptLength: 32_000,
   maxInputs: 14,
+  inputFormats: ['png', 'jpeg', 'webp'],
   maxPreviews: 0,
   // `seed` is refused by the newest of them and promises nothing in the others.
   features: [],
@@ -127,6 +128,7 @@ const GEMINI_SOURCES = {
   sizes: GEMINI_DOCS,
   lifecycle: LIFECYCLE_DOCS,
   maxInputs: GEMINI_DOCS,
+  inputFormats: source('ai.google.dev/gemini-api/docs/image-understanding, supported image formats'),
 } as const;
 
 /** Nobody publishes a bound on thinking; what is reported is up to some 900 for the dearest model. */

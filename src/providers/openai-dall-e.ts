@@ -32,6 +32,7 @@ const DALL_E_2: OpenAIModel = {
     ...DALL_E,
     operations: ['generate', 'edit'],
     maxInputs: 1,
+    inputFormats: ['png'],
     features: ['end_user', 'mask'],
     slug: 'openai/dall-e-2',
     upstreamId: 'dall-e-2',

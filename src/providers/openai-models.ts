@@ -44,6 +44,8 @@ const GPT_IMAGE = {
   maxImagesWithPreviews: 1,
   maxPromptLength: 32_000,
   maxInputs: 16,
+  inputFormats: ['png', 'jpeg', 'webp'],
+  maskFormats: ['png'],
   maxPreviews: 3,
   features: ['end_user', 'mask', 'streaming'],
   metadataKeys: ['moderation'],

@@ -72,6 +72,9 @@ const SD_XL: DiffusionRow = {
     formats: ['png'],
     styles: [],
     maxInputs: 1,
+    // sd-server draws from words alone, without a murmur, where it cannot read a picture.
+    inputFormats: ['png', 'jpeg'],
+    maskFormats: ['png'],
     features: ['seed', 'negative_prompt', 'mask'],
     price: 0,
     sources: {
