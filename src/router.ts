@@ -258,8 +258,9 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
     },
     async deletePicture(id) {
       if (parsePictureId(id) === undefined) throw new TypeError('not the id of a picture');
-      if (storage.deletePrefix !== undefined) await storage.deletePrefix(picturePrefix(id));
-      else await storage.delete(pictureKey(id));
+      // First, so that no variant is made of it behind the back of a storage that lists what it then removes.
+      await storage.delete(pictureKey(id));
+      await storage.deletePrefix?.(picturePrefix(id));
     },
     async deleteTenant(tenant) {
       if (storage.deletePrefix === undefined) {
@@ -268,6 +269,8 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
           'has no deletePrefix(), so the pictures of a tenant cannot be found',
         );
       }
+      await storage.deletePrefix(tenantPrefix(tenant));
+      // Again, for variants that were made while their originals were still there.
       await storage.deletePrefix(tenantPrefix(tenant));
     },
   };

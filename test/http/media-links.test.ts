@@ -159,6 +159,31 @@ test('links made under an old secret stay good while it is listed', async (t) =>
   assert.equal((await fetch(`${dropped.url}/v1/media/${next}?token=${signed}`)).status, 200);
 });
 
+test('each step of a rotation takes the links of the steps beside it', async (t) => {
+  const storage = memoryStorage();
+  const steps = [[OTHER_SECRET], [OTHER_SECRET, LINK_SECRET], [LINK_SECRET, OTHER_SECRET], [LINK_SECRET]];
+  const apps = await Promise.all(
+    steps.map((secrets) =>
+      createTestApp(t, { storage, media: { secrets, ttlSeconds: 60, maxTtlSeconds: 60 } }),
+    ),
+  );
+  for (const [from, to] of [
+    [0, 1],
+    [1, 0],
+    [1, 2],
+    [2, 1],
+    [2, 3],
+    [3, 2],
+  ] as const) {
+    const [signing, reading] = [apps[from], apps[to]];
+    assert.ok(signing !== undefined && reading !== undefined, 'there is a step on both sides');
+    const { file, token, expires_at: expiresAt } = await draw(signing);
+    const { status } = await fetch(`${reading.url}/v1/media/${file}?token=${token}`);
+    assert.equal(status, 200, `a link of step ${from} at step ${to}`);
+    assert.ok(expiresAt * 1000 <= Date.now() + 120_000, 'it lives a minute longer than asked at most');
+  }
+});
+
 test('links expire at whole minutes, so that the link to a picture stays the same for a minute', async (t) => {
   const app = await createTestApp(t, { media: { secrets: LINK_SECRET, ttlSeconds: 90 } });
   const before = Date.now() / 1000;

@@ -470,6 +470,31 @@ test('a version of a picture that is gone is gone', async (t) => {
   assert.equal((await get('&w=256')).status, 404);
 });
 
+for (const what of ['picture', 'tenant'] as const) {
+  test(`no version outlives its ${what} in a storage that lists before it removes`, async (t) => {
+    const memory = memoryStorage();
+    const keysOf = async (prefix: string) => {
+      const keys: string[] = [];
+      for await (const key of memory.list?.(prefix) ?? []) keys.push(key);
+      return keys;
+    };
+    let listed: () => Promise<unknown> = async () => undefined;
+    const { app, get, placed } = await stage(t, {
+      storage: {
+        ...memory,
+        async deletePrefix(prefix) {
+          const keys = await keysOf(prefix);
+          await listed();
+          for (const key of keys) await memory.delete(key);
+        },
+      },
+    });
+    listed = () => get('&w=64&format=webp');
+    await (what === 'picture' ? app.router.deletePicture(placed.id) : app.router.deleteTenant('acme'));
+    assert.deepEqual(await keysOf(''), []);
+  });
+}
+
 test('a picture deleted while its version is made takes the version with it', async (t) => {
   const memory = memoryStorage();
   let key = '';
