@@ -8,6 +8,7 @@ import { postgresBudget, postgresBudgetSchema } from '../../src/budgets/postgres
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
+import { until } from '../support/app.js';
 import { followUnhurried, unhurriedSchedules } from '../support/budget-schedules.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { startPostgres } from '../support/postgres.js';
@@ -162,15 +163,6 @@ test('what may be forgotten is, a little with every reserve', async () => {
   for (let call = 0; call < 20; call += 1) await hold({});
   assert.deepEqual([await count('budget_buckets', 'key'), await count('budget_holds', 'id')], [0, 0]);
 });
-
-/** Waits until something holds; a crashed server takes seconds to replay its log. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'waited for a minute, and it still does not hold');
-    await sleep(5);
-  }
-}
 
 /** Reserves and commits from four requests at a time until told to stop; answers the ids by what was answered. */
 function keepBooking(budget: BudgetStore, key: string) {

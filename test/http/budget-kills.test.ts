@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomInt, randomUUID } from 'node:crypto';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { balancesOf } from '../support/app.js';
+import { balancesOf, until } from '../support/app.js';
 import {
   type Answer,
   ask,
@@ -11,6 +11,7 @@ import {
   startBudgetServer,
 } from '../support/budget-servers.js';
 import { DURABLE_KINDS, openBudget, startBudget } from '../support/durable-budgets.js';
+import { endLastFirst } from '../support/ending.js';
 import { answers, createOpenAIUpstream, jsonBody } from '../support/openai-upstream.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -33,12 +34,7 @@ const DISPATCHED = STEPS.length - 2;
 /** Micro-dollars of what `answers.gptImage()` says it used. */
 const COST = 50 * 5 + 1756 * 40;
 
-const started: (() => Promise<void>)[] = [];
-const scope = { after: (end: () => Promise<void>) => started.unshift(end) };
-after(async () => {
-  for (const end of started) await end();
-});
-
+const scope = endLastFirst();
 const upstream = await createOpenAIUpstream();
 scope.after(() => upstream.close());
 upstream.respondWith((request, response) => {
@@ -48,14 +44,6 @@ upstream.respondWith((request, response) => {
   return (String(prompt).endsWith(' answer') ? answers.stall() : answers.gptImage())(request, response);
 });
 const folder = await temporaryFolder(scope);
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'waited for a minute, and it still does not hold');
-    await sleep(10);
-  }
-}
 
 function drawnFor(key: string): number {
   return upstream.requests.filter(({ body }) => body.includes(key)).length;

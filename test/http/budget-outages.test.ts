@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { postgresBudget, postgresBudgetSchema } from '../../src/budgets/postgres.js';
 import { redisBudget } from '../../src/budgets/redis.js';
 import type { BudgetStore } from '../../src/core/budget.js';
-import { createTestApp } from '../support/app.js';
+import { createTestApp, until } from '../support/app.js';
 import { startPostgres } from '../support/postgres.js';
 import { startRedis, withoutRedis } from '../support/redis.js';
 
@@ -48,14 +48,6 @@ async function onPostgres(t: TestContext): Promise<Ledger> {
     pause: () => server.signal('SIGSTOP'),
     resume: () => server.signal('SIGCONT'),
   };
-}
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  while (!(await holds())) {
-    assert.ok(performance.now() < deadline, 'waited for a minute, and it still does not hold');
-    await sleep(10);
-  }
 }
 
 for (const [name, open, skip] of [

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { after, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { ask, startBudgetServer } from '../support/budget-servers.js';
 import { DURABLE_KINDS, startBudget } from '../support/durable-budgets.js';
+import { endLastFirst } from '../support/ending.js';
 import { answers, createOpenAIUpstream } from '../support/openai-upstream.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -11,13 +12,7 @@ const TWINS = process.env.SOAK ? 200 : 40;
 const ROUNDS = process.env.SOAK ? 20 : 1;
 const PROCESSES = process.env.SOAK ? [1, 2, 4] : [1, 2];
 
-// The last thing started ends first: servers lose neither database nor upstream while they run.
-const started: (() => Promise<void>)[] = [];
-const scope = { after: (end: () => Promise<void>) => started.unshift(end) };
-after(async () => {
-  for (const end of started) await end();
-});
-
+const scope = endLastFirst();
 const upstream = await createOpenAIUpstream();
 scope.after(() => upstream.close());
 // Between rounds it would end idle connections, perhaps just when one is used again.
