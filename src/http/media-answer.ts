@@ -90,8 +90,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     // The client left while storage was asked.
     if (res.destroyed) return closeUnread(object);
     try {
-      // Nothing is read ahead, so that a slow reader holds one chunk.
-      await pipeline(Readable.from(object.body, { objectMode: false, highWaterMark: 0 }), res);
+      await pipeline(Readable.from(object.body, { objectMode: false }), res);
     } catch (cause) {
       if (isClientGone(cause)) return;
       emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
