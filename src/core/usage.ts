@@ -16,19 +16,21 @@ export interface UsageStore {
   /**
    * The youngest rows first, at most `limit` of those that follow `after`. Rows of one instant are in an order of
    * the store's own that never changes. Going on after the last row of a page meets every row that was there at the
-   * start exactly once, whatever is appended meanwhile.
+   * start exactly once, whatever is appended meanwhile. When `signal` aborts, nobody waits for the answer any more: a
+   * store that would read on may reject instead.
    */
-  query(filter: UsageFilter, page: UsagePage): Promise<readonly UsageRow[]>;
+  query(filter: UsageFilter, page: UsagePage, signal?: AbortSignal): Promise<readonly UsageRow[]>;
   /**
    * Sums of the rows that match, a group each, in any order; no groups where no row matches. Exact to the row and to
-   * the millisecond, and as quick after years as on the first day.
+   * the millisecond, and as quick after years as on the first day. `signal` as in {@link UsageStore.query}.
    */
-  summarize(filter: UsageFilter, groupBy: UsageGrouping): Promise<readonly UsageSum[]>;
+  summarize(filter: UsageFilter, groupBy: UsageGrouping, signal?: AbortSignal): Promise<readonly UsageSum[]>;
   /**
    * Every row that matches, in the order of {@link UsageStore.query}, read as they are asked for, so that they may be
-   * more than fit in memory. Whoever stops early calls `return`, as `for await` does, and the reading ends.
+   * more than fit in memory. Whoever stops early calls `return`, as `for await` does, and the reading ends. `signal`
+   * as in {@link UsageStore.query}.
    */
-  export(filter: UsageFilter): AsyncIterable<UsageRow>;
+  export(filter: UsageFilter, signal?: AbortSignal): AsyncIterable<UsageRow>;
   /** Frees what it holds. No call follows. */
   close?(): Promise<void>;
 }

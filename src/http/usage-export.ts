@@ -103,7 +103,8 @@ export function usageExportHandler({ intake, usage, usageMs, deadlines }: UsageO
       if (reading) stuck.abort(new Error(`the usage store did not answer within ${usageMs} ms`));
     }, usageMs);
     try {
-      const rows = abortable(usage.export(filter), AbortSignal.any([signal, stuck.signal]));
+      const either = AbortSignal.any([signal, stuck.signal]);
+      const rows = abortable(usage.export(filter, either), either);
       for await (const row of rows) {
         reading = false;
         yield usageItem(row);

@@ -92,11 +92,14 @@ export function unreadable(cause: unknown): ImagesError {
 }
 
 /** What a usage store answers, or `STORAGE_ERROR`. */
-function fromStore<T>(ask: () => Promise<T>, usageMs: number): Promise<T> {
+function fromStore<T>(ask: (signal: AbortSignal) => Promise<T>, usageMs: number): Promise<T> {
+  const over = new AbortController();
   const late = () => new Error(`the usage store did not answer within ${usageMs} ms`);
-  return within((async () => ask())(), usageMs, late).catch((cause: unknown) => {
-    throw unreadable(cause);
-  });
+  return within((async () => ask(over.signal))(), usageMs, late)
+    .catch((cause: unknown) => {
+      throw unreadable(cause);
+    })
+    .finally(() => over.abort());
 }
 
 /** The rows a caller may see of those it asks for; `undefined` for none. */
@@ -124,7 +127,9 @@ export function usageHandler({ intake, usage, usageMs }: UsageOptions): Handler 
     const filter = visible(usageFilterOf(query, caller), caller);
     // One more than is shown tells whether there are more.
     const page = { limit: limit + 1, after: placeOf(after) };
-    const rows = filter === undefined ? [] : await fromStore(() => usage.query(filter, page), usageMs);
+    const ask = async (signal: AbortSignal) =>
+      filter === undefined ? [] : usage.query(filter, page, signal);
+    const rows = await fromStore(ask, usageMs);
     const shown = rows.slice(0, limit);
     const last = shown.at(-1);
     const hasMore = rows.length > limit && last !== undefined;
@@ -164,7 +169,7 @@ export function usageSummaryHandler({ intake, usage, usageMs }: UsageOptions): H
     const query = queryOf(req);
     const groupBy = choiceOf(query, 'group_by', ['model', 'user', 'backend', 'tenant', 'day', 'month']);
     const filter = usageFilterOf(query, caller);
-    const sums = await fromStore(() => usage.summarize(filter, groupBy), usageMs);
+    const sums = await fromStore((over) => usage.summarize(filter, groupBy, over), usageMs);
     const data = [...sums].sort(byGroup).map(sumItem);
     sendJson(res, 200, { status: 'ok', data, meta: { request_id: requestId } });
   };

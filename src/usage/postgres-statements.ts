@@ -51,7 +51,7 @@ function parameters() {
 /** The rows of a page. */
 export function pageStatement(filter: UsageFilter, page: UsagePage): Statement {
   const { values, text, number } = parameters();
-  const { at, id } = upperPlace(filter, page);
+  const { at, id } = upperPlace(filter, page.after);
   const names = namesOf(filter).map(([column, name]) => `AND ${column} = ${text(name)}`);
   const statement = `SELECT ${COLUMNS} FROM images_router.usage_rows
     WHERE tenant = ${text(encodeText(filter.tenant))} ${names.join(' ')} AND at >= ${number(filter.start ?? 0)}

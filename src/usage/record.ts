@@ -2,7 +2,7 @@
  * A row as databases keep it: what is searched and added up in columns, the rest as one text. Names are encoded, and an
  * empty one stands for none, so that columns need no NULL, which equals nothing.
  */
-import type { UsageFilter, UsageGrouping, UsagePage, UsageRow } from '../core/usage.js';
+import type { UsageFilter, UsageGrouping, UsagePlace, UsageRow } from '../core/usage.js';
 import { decodeText, encodeText } from '../database/text.js';
 import { dayName, LAST_INSTANT, monthName } from './calendar.js';
 import type { Totals } from './sums.js';
@@ -136,11 +136,16 @@ export function namesOf({ user, model, backend }: UsageFilter): readonly NamedCo
   return names.flatMap(([column, name]) => (name === undefined ? [] : [[column, encodeText(name)] as const]));
 }
 
+/** Where a row stands among those of its tenant, its id encoded. An empty id is before every row of its instant. */
+export interface EncodedPlace {
+  /** Epoch milliseconds. */
+  readonly at: number;
+  /** Encoded. */
+  readonly id: string;
+}
+
 /** The place before which a page begins: the end of the span, or where the page before ended, whichever is earlier. */
-export function upperPlace(
-  { end = LAST_INSTANT }: UsageFilter,
-  { after }: UsagePage,
-): { at: number; id: string } {
+export function upperPlace({ end = LAST_INSTANT }: UsageFilter, after: UsagePlace | undefined): EncodedPlace {
   if (after === undefined || after.at >= end) return { at: end, id: '' };
   return { at: after.at, id: encodeText(after.id) };
 }

@@ -3,7 +3,7 @@
  * user, model and backend through indexes in the same order. The sums of each day and month are kept up to date with
  * every append, so that a summary reads those, and rows only of days that its span cuts.
  */
-import type { UsageFilter, UsageGrouping, UsagePage } from '../core/usage.js';
+import type { UsageFilter, UsageGrouping } from '../core/usage.js';
 import {
   openTables,
   rows,
@@ -14,12 +14,12 @@ import {
 import { encodeText } from '../database/text.js';
 import type { Span } from './calendar.js';
 import {
+  type EncodedPlace,
   type NameColumn,
   type NamedColumn,
   namesOf,
   type SumRecord,
   type UsageRecord,
-  upperPlace,
 } from './record.js';
 
 const AMOUNTS = 'images, tokens_in, tokens_out, cost, backend_cost';
@@ -100,67 +100,120 @@ export type SumKey = readonly [
   backend: string,
 ];
 
+/** Part of a tenant's rows: from a place on, and before another. */
+export interface RowSlice {
+  /** The first place. */
+  readonly from: EncodedPlace;
+  /** The place after the last. */
+  readonly end: EncodedPlace;
+}
+
+/** Where a sum stands within its day or month. */
+export type SumPlace = readonly [user: string, model: string, backend: string];
+
+/** Part of the sums of one day or month. */
+export interface SumSlice {
+  /** Of days or months. */
+  readonly grain: Grain;
+  /** The start of the day or month. */
+  readonly since: number;
+  /** The first place. */
+  readonly from: SumPlace;
+  /** The place after the last; `undefined` for no end. */
+  readonly end: SumPlace | undefined;
+}
+
+/**
+ * How many rows or sums a statement looks at, whether they match or not: a millisecond or two of work. More would be
+ * felt by everything else in the process.
+ */
+const SLICE = 200;
+
 /** The statements, as functions. */
 export interface UsageStatements {
   /** Keeps a row; false when it is kept already. */
   insert(record: UsageRecord): boolean;
   /** Adds to a sum. */
   add(key: SumKey, amounts: readonly number[]): void;
-  /** The rows of a page. */
-  page(filter: UsageFilter, page: UsagePage): readonly UsageRecord[];
+  /** Where the youngest slice of some rows begins; `undefined` when they are no more than a slice. */
+  lastRows(filter: UsageFilter, rows: RowSlice): EncodedPlace | undefined;
+  /** The rows of a slice that match, the youngest first. */
+  rows(filter: UsageFilter, slice: RowSlice): readonly UsageRecord[];
+  /** What the rows of a slice add up to. */
+  sumRows(filter: UsageFilter, slice: RowSlice, by: UsageGrouping): readonly SumRecord[];
   /** The first day or month of a span that has sums. */
   firstPeriod(tenant: string, grain: Grain, span: Span): number | undefined;
-  /** What one day or month adds up to. */
-  sumPeriod(
-    filter: UsageFilter,
-    period: { readonly grain: Grain; readonly since: number },
-    by: UsageGrouping,
-  ): readonly SumRecord[];
-  /** What the rows of a span add up to. */
-  sumRows(filter: UsageFilter, span: Span, by: UsageGrouping): readonly SumRecord[];
+  /** Where the first slice of some sums ends; `undefined` when they are no more than a slice. */
+  firstSums(filter: UsageFilter, sums: SumSlice): SumPlace | undefined;
+  /** What the sums of a slice add up to. */
+  sumPeriod(filter: UsageFilter, slice: SumSlice, by: UsageGrouping): readonly SumRecord[];
 }
 
-/** The text of the statement behind {@link UsageStatements.page}, and its values. */
-export function pageStatement(
-  filter: UsageFilter,
-  page: UsagePage,
-): readonly [string, readonly SqliteValue[]] {
-  const names = namesOf(filter);
-  const { at, id } = upperPlace(filter, page);
+/** A statement and its values. */
+type Statement = readonly [text: string, values: readonly SqliteValue[]];
+
+/** The rows of a slice, found by some names, in the order of the index that is taken. */
+function rowsWhere(
+  tenant: string,
+  names: readonly NamedColumn[],
+  { from, end }: RowSlice,
+): readonly [source: string, values: readonly SqliteValue[]] {
   const [[column] = []] = names;
   // Left to itself SQLite takes the order of time, and looks through all rows for a name that few of them have.
   const index = column === undefined ? '' : `INDEXED BY ${INDEXES[column]}`;
-  const text = `SELECT * FROM images_router_usage ${index}
-    WHERE tenant = ? ${equals(names)} AND at >= ? AND (at, id) < (?, ?) ORDER BY at DESC, id DESC LIMIT ?`;
-  return [text, [encodeText(filter.tenant), ...values(names), filter.start ?? 0, at, id, page.limit]];
+  const source = `images_router_usage ${index}
+    WHERE tenant = ? ${equals(names)} AND (at, id) >= (?, ?) AND (at, id) < (?, ?)`;
+  return [source, [encodeText(tenant), ...values(names), from.at, from.id, end.at, end.id]];
 }
 
-/** The text of the statement behind {@link UsageStatements.sumPeriod}, and its values. */
-export function periodStatement(
-  filter: UsageFilter,
-  { grain, since }: { readonly grain: Grain; readonly since: number },
-  by: UsageGrouping,
-): readonly [string, readonly SqliteValue[]] {
-  const names = namesOf(filter);
-  const name = by === 'day' || by === 'month' ? 'since' : columnOf(by);
-  const text = `SELECT ${name} AS name, sum(requests) AS requests, ${SUMMED.join(', ')} FROM images_router_usage_sums
-    WHERE tenant = ? AND grain = ? AND since = ? ${equals(names)} GROUP BY 1`;
-  return [text, [encodeText(filter.tenant), grain, since, ...values(names)]];
+/** The statement behind {@link UsageStatements.lastRows}. */
+export function lastRowsStatement(filter: UsageFilter, slice: RowSlice): Statement {
+  // Names that the index does not hold are left out, so that rows without them count as well.
+  const [source, given] = rowsWhere(filter.tenant, namesOf(filter).slice(0, 1), slice);
+  return [`SELECT at, id FROM ${source} ORDER BY at DESC, id DESC LIMIT 1 OFFSET ${SLICE - 1}`, given];
 }
 
-/** The text of the statement behind {@link UsageStatements.sumRows}, and its values. */
-export function rowsStatement(
-  filter: UsageFilter,
-  { start, end }: Span,
-  by: UsageGrouping,
-): readonly [string, readonly SqliteValue[]] {
-  const names = namesOf(filter);
-  // Spans summed by rows lie within a day.
+/** The statement behind {@link UsageStatements.rows}. */
+export function rowsStatement(filter: UsageFilter, slice: RowSlice): Statement {
+  const [source, given] = rowsWhere(filter.tenant, namesOf(filter), slice);
+  return [`SELECT * FROM ${source} ORDER BY at DESC, id DESC`, given];
+}
+
+/** The statement behind {@link UsageStatements.sumRows}, for rows of one day. */
+export function sumRowsStatement(filter: UsageFilter, slice: RowSlice, by: UsageGrouping): Statement {
+  const [source, given] = rowsWhere(filter.tenant, namesOf(filter), slice);
   const name = by === 'day' || by === 'month' ? 'min(at)' : columnOf(by);
   const group = by === 'day' || by === 'month' ? 'tenant' : name;
-  const text = `SELECT ${name} AS name, count(*) AS requests, ${SUMMED.join(', ')} FROM images_router_usage
-    WHERE tenant = ? ${equals(names)} AND at >= ? AND at < ? GROUP BY ${group}`;
-  return [text, [encodeText(filter.tenant), ...values(names), start, end]];
+  const text = `SELECT ${name} AS name, count(*) AS requests, ${SUMMED.join(', ')} FROM ${source} GROUP BY ${group}`;
+  return [text, given];
+}
+
+function sumsWhere(
+  tenant: string,
+  names: readonly NamedColumn[],
+  { grain, since, from, end }: SumSlice,
+): readonly [source: string, values: readonly SqliteValue[]] {
+  const before = end === undefined ? '' : 'AND (user_id, model, backend) < (?, ?, ?)';
+  const source = `images_router_usage_sums
+    WHERE tenant = ? AND grain = ? AND since = ? ${equals(names)} AND (user_id, model, backend) >= (?, ?, ?) ${before}`;
+  return [source, [encodeText(tenant), grain, since, ...values(names), ...from, ...(end ?? [])]];
+}
+
+/** The statement behind {@link UsageStatements.firstSums}. */
+export function firstSumsStatement(filter: UsageFilter, slice: SumSlice): Statement {
+  const { tenant, user } = filter;
+  const [source, given] = sumsWhere(tenant, namesOf({ tenant, user }), slice);
+  const text = `SELECT user_id, model, backend FROM ${source}
+    ORDER BY user_id, model, backend LIMIT 1 OFFSET ${SLICE}`;
+  return [text, given];
+}
+
+/** The statement behind {@link UsageStatements.sumPeriod}. */
+export function sumPeriodStatement(filter: UsageFilter, slice: SumSlice, by: UsageGrouping): Statement {
+  const [source, given] = sumsWhere(filter.tenant, namesOf(filter), slice);
+  const name = by === 'day' || by === 'month' ? 'since' : columnOf(by);
+  const text = `SELECT ${name} AS name, sum(requests) AS requests, ${SUMMED.join(', ')} FROM ${source} GROUP BY 1`;
+  return [text, given];
 }
 
 function columnOf(by: 'model' | 'user' | 'backend' | 'tenant'): string {
@@ -184,8 +237,7 @@ export function openUsage(database: SqliteDatabase): UsageStatements {
     compiled.set(text, known);
     return known;
   };
-  const ask = <Row>([text, given]: readonly [string, readonly SqliteValue[]]) =>
-    rows<Row>(prepared(text), ...given);
+  const ask = <Row>([text, given]: Statement) => rows<Row>(prepared(text), ...given);
   return {
     insert({ tenant, at, id, user_id, model, backend, rest, ...amounts }) {
       const { images, tokens_in, tokens_out, cost, backend_cost } = amounts;
@@ -208,13 +260,21 @@ export function openUsage(database: SqliteDatabase): UsageStatements {
     add(key, amounts) {
       prepared(ADD).run(...key, ...amounts);
     },
-    page: (filter, page) => ask(pageStatement(filter, page)),
+    lastRows(filter, slice) {
+      const [found] = ask<Pick<UsageRecord, 'at' | 'id'>>(lastRowsStatement(filter, slice));
+      return found && { at: Number(found.at), id: found.id };
+    },
+    rows: (filter, slice) => ask(rowsStatement(filter, slice)),
+    sumRows: (filter, slice, by) => ask(sumRowsStatement(filter, slice, by)),
     firstPeriod(tenant, grain, { start, end }) {
       const given = [encodeText(tenant), grain, start, end];
       const [found] = ask<{ readonly since: number }>([FIRST_PERIOD, given]);
       return found && Number(found.since);
     },
-    sumPeriod: (filter, period, by) => ask(periodStatement(filter, period, by)),
-    sumRows: (filter, span, by) => ask(rowsStatement(filter, span, by)),
+    firstSums(filter, slice) {
+      const [found] = ask<Pick<UsageRecord, NameColumn>>(firstSumsStatement(filter, slice));
+      return found && [found.user_id, found.model, found.backend];
+    },
+    sumPeriod: (filter, slice, by) => ask(sumPeriodStatement(filter, slice, by)),
   };
 }

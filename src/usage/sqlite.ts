@@ -6,6 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type {
   UsageFilter,
   UsageGrouping,
+  UsagePage,
   UsagePlace,
   UsageRow,
   UsageStore,
@@ -20,8 +21,15 @@ import {
 import { createTransactions } from '../database/sqlite-transactions.js';
 import { checkPage, checkRows } from './arguments.js';
 import { dayOf, monthOf, partsOf, type Span } from './calendar.js';
-import { fromRecord, groupOfRecord, type SumRecord, toRecord, totalsOfRecord } from './record.js';
-import { type Grain, openUsage, type SumKey, type UsageStatements } from './sqlite-statements.js';
+import { fromRecord, groupOfRecord, type SumRecord, toRecord, totalsOfRecord, upperPlace } from './record.js';
+import {
+  type Grain,
+  openUsage,
+  type RowSlice,
+  type SumKey,
+  type SumPlace,
+  type UsageStatements,
+} from './sqlite-statements.js';
 import { createSums, plus, type Totals, totalsOf } from './sums.js';
 
 export type { SqliteDatabase, SqliteStatement, SqliteValue };
@@ -36,14 +44,20 @@ export interface SqliteUsageOptions {
   readonly database: SqliteDatabase;
 }
 
-// A few milliseconds of work: more would be felt by everything else in the process.
-const EXPORT_ROWS = 200;
-const CUT_MS = 3_600_000;
+/** Which rows are gone through, and until when. */
+interface Walk {
+  readonly filter: UsageFilter;
+  readonly after?: UsagePlace | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const FIRST_SUM: SumPlace = ['', '', ''];
 
 /**
  * Keeps usage in tables of a SQLite database, all named `images_router_usage…`, made with the first operation. What
  * was appended survives a crash and a power cut. Sums of each day and month are kept beside the rows, in the same
- * transaction, so that a summary reads rows only of the days that its span cuts.
+ * transaction, so that a summary reads rows only of the days that its span cuts. Whatever is read is read some
+ * hundred rows at a time, between which the event loop goes on.
  *
  * A lock of another process is waited for without blocking this one; after 2 seconds the operation rejects with the
  * driver's error. Rows and sums are kept until the host deletes them.
@@ -53,11 +67,55 @@ const CUT_MS = 3_600_000;
 export function sqliteUsage(options: SqliteUsageOptions): UsageStore {
   const { read, write } = createTransactions(checkDatabase(options?.database), openUsage);
 
-  async function summarize(filter: UsageFilter, groupBy: UsageGrouping): Promise<readonly UsageSum[]> {
+  /** What a job makes of each slice of the rows that a filter's index finds, from the youngest on. */
+  async function* slicesOfRows<T>(
+    { filter, after, signal }: Walk,
+    job: (usage: UsageStatements, slice: RowSlice) => readonly T[],
+  ): AsyncGenerator<T, void> {
+    const from = { at: filter.start ?? 0, id: '' };
+    for (let end = upperPlace(filter, after); ; ) {
+      const [next, found] = await read((usage) => {
+        const begin = usage.lastRows(filter, { from, end });
+        return [begin, job(usage, { from: begin ?? from, end })] as const;
+      });
+      yield* found;
+      if (next === undefined) return;
+      end = next;
+      await turn();
+      signal?.throwIfAborted();
+    }
+  }
+
+  /** What the sums of each day or month of a span add up to, in parts. */
+  async function* slicesOfSums(
+    { filter, signal }: Walk,
+    { start, end }: Span,
+    { grain, by }: { readonly grain: Grain; readonly by: UsageGrouping },
+  ): AsyncGenerator<SumRecord, void> {
+    for (let place = { since: start, from: FIRST_SUM }; ; ) {
+      const part = await read((usage) => {
+        const since = usage.firstPeriod(filter.tenant, grain, { start: place.since, end });
+        if (since === undefined) return undefined;
+        const rest = { grain, since, from: place.from, end: undefined };
+        const next = usage.firstSums(filter, rest);
+        return { since, next, found: usage.sumPeriod(filter, { ...rest, end: next }, by) };
+      });
+      if (part === undefined) return;
+      yield* part.found;
+      const { since, next } = part;
+      place = next === undefined ? { since: since + 1, from: FIRST_SUM } : { since, from: next };
+      await turn();
+      signal?.throwIfAborted();
+    }
+  }
+
+  async function summarize(
+    filter: UsageFilter,
+    groupBy: UsageGrouping,
+    signal?: AbortSignal,
+  ): Promise<readonly UsageSum[]> {
     const sums = createSums();
-    const addAll = (found: readonly SumRecord[]) => {
-      for (const record of found) sums.add(groupOfRecord(record, groupBy), totalsOfRecord(record));
-    };
+    const add = (record: SumRecord) => sums.add(groupOfRecord(record, groupBy), totalsOfRecord(record));
     const { months, days, rest } = partsOf(filter.start, filter.end);
     const whole: readonly [Grain, Span][] = [
       // Months do not say which of their days it was.
@@ -65,33 +123,34 @@ export function sqliteUsage(options: SqliteUsageOptions): UsageStore {
       ...days.map((span): [Grain, Span] => ['day', span]),
     ];
     for (const [grain, span] of whole) {
-      for (let { start } = span; ; ) {
-        const since = await read((usage) =>
-          usage.firstPeriod(filter.tenant, grain, { start, end: span.end }),
-        );
-        if (since === undefined) break;
-        addAll(await read((usage) => usage.sumPeriod(filter, { grain, since }, groupBy)));
-        start = since + 1;
-        await turn();
-      }
+      for await (const record of slicesOfSums({ filter, signal }, span, { grain, by: groupBy })) add(record);
     }
-    for (const span of rest.flatMap(hours)) {
-      addAll(await read((usage) => usage.sumRows(filter, span, groupBy)));
-      await turn();
+    for (const span of rest) {
+      const part = { ...filter, ...span };
+      const found = slicesOfRows({ filter: part, signal }, (usage, slice) =>
+        usage.sumRows(part, slice, groupBy),
+      );
+      for await (const record of found) add(record);
     }
     return sums.all();
   }
 
-  async function* exportRows(filter: UsageFilter): AsyncGenerator<UsageRow, void> {
-    for (let after: UsagePlace | undefined; ; ) {
-      const page = { limit: EXPORT_ROWS, after };
-      const records = await read((usage) => usage.page(filter, page));
-      for (const record of records) yield fromRecord(record);
-      const last = records.at(-1);
-      if (last === undefined || records.length < EXPORT_ROWS) return;
-      after = fromRecord(last);
-      await turn();
+  async function* rowsOf(walk: Walk): AsyncGenerator<UsageRow, void> {
+    const found = slicesOfRows(walk, (usage, slice) => usage.rows(walk.filter, slice));
+    for await (const record of found) yield fromRecord(record);
+  }
+
+  async function query(
+    filter: UsageFilter,
+    page: UsagePage,
+    signal?: AbortSignal,
+  ): Promise<readonly UsageRow[]> {
+    checkPage(page);
+    const found: UsageRow[] = [];
+    for await (const row of rowsOf({ filter, after: page.after, signal })) {
+      if (found.push(row) === page.limit) break;
     }
+    return found;
   }
 
   return {
@@ -99,21 +158,10 @@ export function sqliteUsage(options: SqliteUsageOptions): UsageStore {
       checkRows(given);
       if (given.length > 0) await write((usage) => appendAll(usage, given));
     },
-    async query(filter, page) {
-      checkPage(page);
-      return (await read((usage) => usage.page(filter, page))).map(fromRecord);
-    },
+    query,
     summarize,
-    export: exportRows,
+    export: (filter, signal) => rowsOf({ filter, signal }),
   };
-}
-
-/** A span within a day as spans of an hour, each a moment's work even for a busy tenant. */
-function hours({ start, end }: Span): readonly Span[] {
-  const spans: Span[] = [];
-  for (let from = start; from < end; from += CUT_MS)
-    spans.push({ start: from, end: Math.min(from + CUT_MS, end) });
-  return spans;
 }
 
 function appendAll(usage: UsageStatements, given: readonly UsageRow[]): void {

@@ -285,6 +285,29 @@ test('other methods are 405, before anybody is identified; HEAD is GET without a
   }
 });
 
+test('a usage store is told by its signal when nobody waits for it any more', async (t) => {
+  const signals: AbortSignal[] = [];
+  const hanging = (signal: AbortSignal | undefined) => {
+    assert.ok(signal?.aborted === false, 'somebody waits');
+    signals.push(signal);
+    return new Promise<never>(() => undefined);
+  };
+  const usage: UsageStore = {
+    append: async () => undefined,
+    query: (_filter, _page, signal) => hanging(signal),
+    summarize: (_filter, _groupBy, signal) => hanging(signal),
+    async *export(_filter, signal) {
+      yield await hanging(signal);
+    },
+  };
+  const app = await appWithUsage(t, { usage, caller: ADMIN, limits: { usageMs: 50 } });
+  for (const path of [USAGE, SUMMARY, EXPORT]) await app.get(path).expect(503);
+  assert.deepEqual(
+    signals.map(({ aborted }) => aborted),
+    [true, true, true],
+  );
+});
+
 test('a usage store that fails or hangs is answered with STORAGE_ERROR, and without its words', async (t) => {
   const failing = () => Promise.reject(new Error('password=hunter2'));
   const hanging = () => new Promise<never>(() => undefined);

@@ -5,11 +5,17 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'libsql';
-import type { UsageRow } from '../../src/core/usage.js';
+import type { UsageFilter, UsageRow } from '../../src/core/usage.js';
 import { ConfigError } from '../../src/errors.js';
 import { usageChecks } from '../../src/testing/usage-checks.js';
 import { sqliteUsage } from '../../src/usage/sqlite.js';
-import { pageStatement, periodStatement, rowsStatement } from '../../src/usage/sqlite-statements.js';
+import {
+  firstSumsStatement,
+  lastRowsStatement,
+  rowsStatement,
+  sumPeriodStatement,
+  sumRowsStatement,
+} from '../../src/usage/sqlite-statements.js';
 import { testChecks } from '../support/run-checks.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { usageRow } from '../support/usage.js';
@@ -70,28 +76,105 @@ test('no statement looks at rows that are not asked for', async () => {
     return steps.map(({ detail }) => detail).join('; ');
   };
   const tenant = 'acme';
-  const page = { limit: 10, after: { at: 9, id: 'a' } };
-  const pages = {
-    'PRIMARY KEY (tenant=? AND ': {},
-    'INDEX images_router_usage_user (tenant=? AND user_id=? AND ': { user: 'ann' },
-    'INDEX images_router_usage_model (tenant=? AND model=? AND ': { model: 'a/b', backend: 'there' },
-    'INDEX images_router_usage_backend (tenant=? AND backend=? AND ': { backend: 'there' },
+  const slice = { from: { at: 1, id: '' }, end: { at: 9, id: 'a' } };
+  const indexes = {
+    'PRIMARY KEY (tenant=? AND (at,id)>(?,?) AND (at,id)<(?,?))': {},
+    'INDEX images_router_usage_user (tenant=? AND user_id=? AND (at,id)>(?,?) AND (at,id)<(?,?))': {
+      user: 'ann',
+    },
+    'INDEX images_router_usage_model (tenant=? AND model=? AND (at,id)>(?,?) AND (at,id)<(?,?))': {
+      model: 'a/b',
+      backend: 'there',
+    },
+    'INDEX images_router_usage_backend (tenant=? AND backend=? AND (at,id)>(?,?) AND (at,id)<(?,?))': {
+      backend: 'there',
+    },
   };
-  for (const [index, filter] of Object.entries(pages)) {
-    const steps = plan(pageStatement({ tenant, ...filter }, page));
-    assert.ok(steps.startsWith(`SEARCH images_router_usage USING ${index}`), steps);
-    assert.ok(!/SCAN|TEMP B-TREE/.test(steps), steps);
+  for (const [index, filter] of Object.entries(indexes)) {
+    for (const statement of [lastRowsStatement, rowsStatement]) {
+      const steps = plan(statement({ tenant, ...filter }, slice)).replace('COVERING ', '');
+      assert.equal(steps, `SEARCH images_router_usage USING ${index}`);
+    }
+    const steps = plan(sumRowsStatement({ tenant, ...filter }, slice, 'model'));
+    assert.ok(steps.replace('COVERING ', '').startsWith(`SEARCH images_router_usage USING ${index}`), steps);
   }
-  const since = Date.UTC(2026, 4);
+  const sums = {
+    grain: 'month',
+    since: Date.UTC(2026, 4),
+    from: ['', '', ''],
+    end: ['a', 'b', 'c'],
+  } as const;
+  const range = '(user_id,model,backend)>(?,?,?) AND (user_id,model,backend)<(?,?,?)';
+  const key = `SEARCH images_router_usage_sums USING PRIMARY KEY (tenant=? AND grain=? AND since=? AND ${range})`;
+  assert.equal(plan(firstSumsStatement({ tenant }, sums)), key);
   for (const by of ['model', 'user', 'backend', 'tenant', 'day', 'month'] as const) {
-    const period = plan(periodStatement({ tenant }, { grain: 'month', since }, by));
-    assert.match(
-      period,
-      /SEARCH images_router_usage_sums USING PRIMARY KEY \(tenant=\? AND grain=\? AND since=\?/,
-    );
-    const rest = plan(rowsStatement({ tenant }, { start: 1, end: 2 }, by));
-    assert.match(rest, /SEARCH images_router_usage USING PRIMARY KEY \(tenant=\? AND at>\? AND at<\?\)/);
+    const steps = plan(sumPeriodStatement({ tenant }, sums, by));
+    assert.ok(steps.startsWith(key), steps);
   }
+});
+
+/** How often the event loop went round before a promise settled. */
+async function turnsDuring(work: Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let over = false;
+  const count = () => {
+    turns += 1;
+    if (!over) setImmediate(count);
+  };
+  setImmediate(count);
+  await work.finally(() => {
+    over = true;
+  });
+  return turns;
+}
+
+test('the event loop goes on while many rows and sums are looked through, until a signal ends it', async () => {
+  const store = sqliteUsage({ database: new Database(newFile()) });
+  const day = Date.UTC(2026, 4, 2);
+  const tenant = 'acme';
+  const count = 20_000;
+  for (let first = 0; first < count; first += 1_000) {
+    // Many within one instant, so that time alone cuts nothing.
+    const row = (_: unknown, place: number) =>
+      usageRow({ at: day + 5 + (first >> 12), user: `u${first + place}` });
+    await store.append(Array.from({ length: 1_000 }, row));
+  }
+  const page = { limit: 101 };
+  const nobody = { tenant, model: 'placeholder/sketch', backend: 'other' };
+  const morning = { tenant, start: day + 1, end: day + 3_600_000 };
+  const exported = async (filter: UsageFilter) => {
+    let rows = 0;
+    for await (const _ of store.export(filter)) rows += 1;
+    return rows;
+  };
+  const results = {
+    query: [() => store.query(nobody, page), 0],
+    export: [() => exported(nobody), 0],
+    everything: [() => exported({ tenant }), count],
+    'sums of a month': [async () => (await store.summarize({ tenant }, 'user')).length, count],
+    'sums of rows': [async () => (await store.summarize(morning, 'user')).length, count],
+    'one model of a month': [
+      async () => (await store.summarize({ tenant, model: nobody.model }, 'model'))[0]?.requests,
+      count,
+    ],
+    'one model of rows': [async () => (await store.summarize({ ...morning, ...nobody }, 'model')).length, 0],
+  } as const;
+  for (const [what, [ask, expected]] of Object.entries(results)) {
+    const asked = ask();
+    const turns = await turnsDuring(asked);
+    const answer = await asked;
+    assert.equal(Array.isArray(answer) ? answer.length : answer, expected, what);
+    assert.ok(turns > count / 1_000, `${what}: the event loop went round ${turns} times`);
+  }
+
+  const gone = AbortSignal.abort(new Error('gone'));
+  await assert.rejects(store.query(nobody, page, gone), /gone/);
+  await assert.rejects(store.summarize({ tenant }, 'user', gone), /gone/);
+  await assert.rejects(store.summarize(morning, 'user', gone), /gone/);
+  const ended = async () => {
+    for await (const _ of store.export({ tenant }, gone));
+  };
+  await assert.rejects(ended(), /gone/);
 });
 
 test('a summary of whole days reads no rows', async () => {
