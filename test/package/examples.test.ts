@@ -4,16 +4,18 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { ROOT } from '../support/source-imports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
-const TSX = join(ROOT, 'node_modules/tsx/dist/cli.mjs');
-const TSCONFIG = join(ROOT, 'test/tsconfig.json');
+// Not tsx's own command, which stands between the test's signals and the example.
+const TSX = pathToFileURL(join(ROOT, 'node_modules/tsx/dist/loader.mjs')).href;
+process.env.TSX_TSCONFIG_PATH = join(ROOT, 'test/tsconfig.json');
 
 /** The arguments that run an example from anywhere. */
 function programOf(name: string): string[] {
-  return [TSX, '--tsconfig', TSCONFIG, join(ROOT, 'examples', name)];
+  return ['--import', TSX, join(ROOT, 'examples', name)];
 }
 
 const run = promisify(execFile);
