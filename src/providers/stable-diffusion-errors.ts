@@ -4,7 +4,6 @@
  */
 import { type ErrorDetail, isProviderError, ProviderError } from '../errors.js';
 import { isObject, parseJson } from './stable-diffusion-json.js';
-import type { DiffusionAnswer } from './stable-diffusion-server.js';
 import { networkFailure } from './upstream.js';
 import {
   ACCOUNT,
@@ -19,6 +18,18 @@ import {
   waitSeconds,
   word,
 } from './verdicts.js';
+
+/** An answer, read to its end. */
+export interface DiffusionAnswer {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The headers. */
+  readonly headers: Headers;
+  /** The body as it is. */
+  readonly text: string;
+  /** Where the request went. */
+  readonly path: string;
+}
 
 const NO_SAMPLER: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider has no such sampler.' };
 const NO_EDITS: Verdict = { kind: 'rejected', billed: 'no', message: 'The provider cannot edit pictures.' };

@@ -1,21 +1,9 @@
 /** One server as one call sees it: where to send, what to say to be let in, and how its answers are read. */
 import type { GenerateCall } from '../core/provider.js';
 import type { MultipartBody } from './multipart.js';
-import { refusalError, shapeError } from './stable-diffusion-errors.js';
+import { type DiffusionAnswer, refusalError, shapeError } from './stable-diffusion-errors.js';
 import { parseJson } from './stable-diffusion-json.js';
 import type { DiffusionTarget } from './stable-diffusion-options.js';
-
-/** An answer, read to its end. */
-export interface DiffusionAnswer {
-  /** The HTTP status. */
-  readonly status: number;
-  /** The headers. */
-  readonly headers: Headers;
-  /** The body as it is. */
-  readonly text: string;
-  /** Where the request went. */
-  readonly path: string;
-}
 
 /** What to send. */
 export type DiffusionBody = { readonly json: object } | { readonly form: MultipartBody };
