@@ -427,7 +427,7 @@ test('a rotten original is an error, never wrong bytes, and nothing is made of i
     storage.asked.filter((line) => line.startsWith('put')),
     [],
   );
-  assert.match(String(app.eventsOf('request.failed')[0]?.cause), /not what was stored/);
+  assert.match(String(app.eventsOf('request.failed')[0]?.cause), /A stored object is damaged/);
   rot = false;
   assert.equal((await get('&w=256')).status, 200);
 });

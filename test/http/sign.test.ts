@@ -75,7 +75,7 @@ for (const [what, body] of Object.entries({
     const app = await createTestApp(t);
     const refused = await sign(app, body).expect(422);
     assert.equal(refused.body.error.code, 'VALIDATION_ERROR');
-    assert.equal(refused.body.error.details[0].field, 'ids');
+    assert.match(refused.body.error.details[0].field, /^ids(\[0\])?$/);
   });
 }
 
