@@ -141,6 +141,31 @@ test('metadata.moderation overrides the setting of the host that allows it', asy
   assert.equal(jsonBody(upstream.requests[0]).moderation, 'auto');
 });
 
+test('models declare the metadata keys that the host allows, where they have them', () => {
+  const keysOf = (allow: OpenAIOptions['allow']) => {
+    const { models } = openai({ apiKey: 'sk-test', allow });
+    return ['gpt-image-1.5', 'gpt-image-2', 'dall-e-3'].map(
+      (id) => models.find(({ slug }) => slug === `openai/${id}`)?.metadataKeys,
+    );
+  };
+  assert.deepEqual(keysOf(undefined), [[], [], []]);
+  assert.deepEqual(keysOf({ input_fidelity: ['low', 'high'] }), [['input_fidelity'], [], []]);
+  assert.deepEqual(keysOf({ moderation: ['auto'] }), [['moderation'], ['moderation'], []]);
+});
+
+for (const [path, allow] of [
+  ['openai.allow', 'all'],
+  ['openai.allow.steps', { steps: ['1'] }],
+  ['openai.allow.moderation', { moderation: [] }],
+  ['openai.allow.moderation', { moderation: 'low' }],
+  ['openai.allow.input_fidelity', { input_fidelity: ['low', 'max'] }],
+] as const) {
+  test(`what clients may choose is checked: ${JSON.stringify(allow)}`, () => {
+    const options = { apiKey: 'sk-test', allow } as unknown as OpenAIOptions;
+    assert.throws(() => openai(options), { name: 'ConfigError', path });
+  });
+}
+
 test('a metadata.moderation is a label where the host does not allow it', async (t) => {
   const { upstream, run } = await setting(t, { moderation: 'auto', allow: { input_fidelity: ['low'] } });
   const { thrown } = await run('openai/gpt-image-2', { metadata: { moderation: 'low' } });
