@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomInt, randomUUID } from 'node:crypto';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BudgetStore } from '../../src/core/budget.js';
 import { balancesOf, until } from '../support/app.js';
 import {
   type Answer,
@@ -76,11 +77,17 @@ async function askAgain(url: string, key: string, prompts: readonly string[], kn
 }
 
 for (const [kind, skip] of DURABLE_KINDS) {
-  describe(`a server on ${kind} that is killed`, { skip }, async () => {
-    const where = await startBudget(kind, scope);
-    const store = await openBudget(kind, where);
-    scope.after(async () => store.close?.());
-    const settings = { kind, where, folder, upstream: upstream.url };
+  describe(`a server on ${kind} that is killed`, { skip }, () => {
+    const ending = endLastFirst();
+    let where = '';
+    let store: BudgetStore;
+    before(async () => {
+      where = await startBudget(kind, ending);
+      store = await openBudget(kind, where);
+      ending.after(async () => store.close?.());
+    });
+    const startServer = (limit: number, leaseMs: number) =>
+      startBudgetServer(ending, { kind, where, folder, upstream: upstream.url, limit, leaseMs });
 
     async function balances(key: string) {
       const { pictures, money } = await balancesOf(store, callerOf(key, 1));
@@ -91,7 +98,7 @@ for (const [kind, skip] of DURABLE_KINDS) {
     test(`at each step of a request leaves what is right for it in the ledger (${KILLS} times)`, async () => {
       // One delivered before, one at each step but the first, and no room for another.
       const limit = STEPS.length;
-      const start = () => startBudgetServer(scope, { ...settings, limit, leaseMs: 4_000 });
+      const start = () => startServer(limit, 4_000);
       let server = await start();
       for (let round = 0; round < KILLS; round += 1) {
         const key = randomUUID();
@@ -139,7 +146,7 @@ for (const [kind, skip] of DURABLE_KINDS) {
     test(`at any moment is never overspent, and every booking is explained (${RANDOM_KILLS} times)`, async (t) => {
       const [limit, asked] = [20, 24];
       const totals = { delivered: 0, replayed: 0, unknown: 0, fresh: 0 };
-      const start = () => startBudgetServer(scope, { ...settings, limit, leaseMs: 1_500 });
+      const start = () => startServer(limit, 1_500);
       let [server, next]: BudgetServer[] = await Promise.all([start(), start()]);
       for (let kill = 0; kill < RANDOM_KILLS && server && next; kill += 1) {
         const { url } = server;

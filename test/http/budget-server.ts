@@ -96,6 +96,8 @@ app.use(
 );
 // Not left behind by a test that ends early.
 process.stdin.resume().once('end', () => process.exit());
-const server = createServer(app).listen(0, '127.0.0.1');
+// Room for a flood to arrive at once, and no idle connection ended just when it is used again.
+const server = createServer({ keepAliveTimeout: 3_600_000 }, app);
+server.listen({ port: 0, host: '127.0.0.1', backlog: 2_048 });
 await once(server, 'listening');
 process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}\n`);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { describe, test } from 'node:test';
-import { ask, startBudgetServer } from '../support/budget-servers.js';
+import { before, describe, test } from 'node:test';
+import { ask, type ServerSettings, startBudgetServer } from '../support/budget-servers.js';
 import { DURABLE_KINDS, startBudget } from '../support/durable-budgets.js';
 import { endLastFirst } from '../support/ending.js';
 import { answers, createOpenAIUpstream } from '../support/openai-upstream.js';
@@ -38,11 +38,18 @@ async function flood(urls: readonly string[]): Promise<{ statuses: Record<string
 }
 
 for (const [kind, skip] of DURABLE_KINDS) {
-  describe(`on ${kind}`, { skip }, async () => {
-    const where = await startBudget(kind, scope);
-    const settings = { kind, where, folder, upstream: upstream.url, limit: 10 };
-    const start = async () => (await startBudgetServer(scope, settings)).url;
-    const urls = await Promise.all(Array.from({ length: Math.max(...PROCESSES) }, start));
+  describe(`on ${kind}`, { skip }, () => {
+    const ending = endLastFirst();
+    const urls: string[] = [];
+    const start = async (changes: Partial<ServerSettings> = {}) => {
+      const settings = { kind, where, folder, upstream: upstream.url, limit: 10, ...changes };
+      return (await startBudgetServer(ending, settings)).url;
+    };
+    let where = '';
+    before(async () => {
+      where = await startBudget(kind, ending);
+      urls.push(...(await Promise.all(Array.from({ length: Math.max(...PROCESSES) }, () => start()))));
+    });
 
     for (const count of PROCESSES) {
       test(`of ${REQUESTS} requests at once on a budget for ten, ${count} server processes send exactly ten on`, async () => {
@@ -71,8 +78,7 @@ for (const [kind, skip] of DURABLE_KINDS) {
 
     if (kind !== 'sqlite' && !process.env.SOAK) return;
     test('the same flood overspends a ledger that checks first and adds later, so it would show', async () => {
-      const { url } = await startBudgetServer(scope, { ...settings, checkThenAdd: true });
-      const { drawn } = await flood([url]);
+      const { drawn } = await flood([await start({ checkThenAdd: true })]);
       assert.ok(drawn > 10, `${drawn} pictures were drawn`);
     });
   });
