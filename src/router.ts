@@ -158,8 +158,20 @@ function createParts(config: Config) {
   const lookup = createLookup({ storage, storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
   return {
-    ...{ emit, catalog, routing, deadlines, signer, ledger, accounting, images, intake, links },
-    ...{ readPicture, lookup, storage, spool },
+    emit,
+    catalog,
+    routing,
+    deadlines,
+    signer,
+    ledger,
+    accounting,
+    images,
+    intake,
+    links,
+    readPicture,
+    lookup,
+    storage,
+    spool,
   };
 }
 

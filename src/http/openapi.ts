@@ -25,8 +25,12 @@ interface Operation {
 }
 
 const USAGE_FILTER = {
-  ...{ start: 'query', end: 'query', period: 'query' },
-  ...{ user_id: 'query', model: 'query', backend_id: 'query' },
+  start: 'query',
+  end: 'query',
+  period: 'query',
+  user_id: 'query',
+  model: 'query',
+  backend_id: 'query',
 };
 
 const JSON_ANSWER = 'application/json';

@@ -19,23 +19,45 @@ interface Format {
 }
 
 const COLUMNS = [
-  ...(['id', 'request_id', 'created_at', 'tenant_id', 'user_id', 'operation', 'model', 'served_by'] as const),
-  ...(['backend_id', 'images_requested', 'images', 'tokens_in', 'tokens_out', 'cost', 'latency_ms'] as const),
-  ...(['error', 'metadata'] as const),
-] satisfies readonly (keyof UsageItem)[];
+  'id',
+  'request_id',
+  'created_at',
+  'tenant_id',
+  'user_id',
+  'operation',
+  'model',
+  'served_by',
+  'backend_id',
+  'images_requested',
+  'images',
+  'tokens_in',
+  'tokens_out',
+  'cost',
+  'latency_ms',
+  'error',
+  'metadata',
+] as const satisfies readonly (keyof UsageItem)[];
 
 const FORMATS = {
   csv: {
-    ...{ contentType: 'text/csv; charset=utf-8', between: '', foot: '' },
+    contentType: 'text/csv; charset=utf-8',
+    between: '',
+    foot: '',
     head: `${COLUMNS.join(',')}\r\n`,
     line: (item) => `${COLUMNS.map((name) => csvCell(item[name])).join(',')}\r\n`,
   },
   json: {
-    ...{ contentType: 'application/json; charset=utf-8', head: '[', between: ',\n', foot: ']\n' },
+    contentType: 'application/json; charset=utf-8',
+    head: '[',
+    between: ',\n',
+    foot: ']\n',
     line: (item) => JSON.stringify(item),
   },
   ndjson: {
-    ...{ contentType: 'application/x-ndjson', head: '', between: '', foot: '' },
+    contentType: 'application/x-ndjson',
+    head: '',
+    between: '',
+    foot: '',
     line: (item) => `${JSON.stringify(item)}\n`,
   },
 } as const satisfies Record<string, Format>;

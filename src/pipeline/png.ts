@@ -45,8 +45,14 @@ const PALETTE = 3;
  */
 const SHOWING = new Map(
   Object.entries({
-    ...{ PLTE: 768, tRNS: 256 },
-    ...{ sRGB: 1, gAMA: 4, cHRM: 32, cICP: 4, sBIT: 4, pHYs: 9 },
+    PLTE: 768,
+    tRNS: 256,
+    sRGB: 1,
+    gAMA: 4,
+    cHRM: 32,
+    cICP: 4,
+    sBIT: 4,
+    pHYs: 9,
   }),
 );
 

@@ -109,8 +109,12 @@ export function createBucket(options: S3Options): Bucket {
     async put(name, { body, contentType, sha256, facts, signal }) {
       const upload = guardUpload(body, signal);
       const command = new PutObjectCommand({
-        ...{ Bucket, Key: name, Body: Buffer.from(body.buffer, body.byteOffset, body.byteLength) },
-        ...{ ContentLength: body.byteLength, ContentType: contentType, Metadata: facts },
+        Bucket,
+        Key: name,
+        Body: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+        ContentLength: body.byteLength,
+        ContentType: contentType,
+        Metadata: facts,
       });
       // The digest is known: it need not be made again to be signed, and the server checks it.
       const withDigest = changing(({ headers }) => ({

@@ -34,7 +34,8 @@ export function s3Lifecycle(options: S3LifecycleOptions = {}): BucketLifecycleCo
   };
   const Rules = Object.entries(rules).map(([name, rule]) => ({
     ID: `${ID}-${name}`,
-    ...{ Status: 'Enabled' as const, Filter },
+    Status: 'Enabled' as const,
+    Filter,
     ...rule,
   }));
   return { Rules };

@@ -132,7 +132,8 @@ export async function expectSums(
 function named(sum: UsageSum): Record<string, unknown> {
   const { group = '(none)', requests } = sum;
   return {
-    ...{ group, requests },
+    group,
+    requests,
     ...Object.fromEntries(COUNTED.map((name) => [name, sum[name]])),
   };
 }
