@@ -63,6 +63,7 @@ export interface ImagesRouterControls {
   /**
    * Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing. With `verify`
    * everything left is read again, one object after the other; throws `ConfigError` when the storage cannot list.
+   * Throws what storage could not do once all the rest is done.
    */
   sweep(options?: SweepControls): Promise<SweepReport>;
   /** Removes a picture with its variants. One that is gone already is fine; throws `TypeError` for what is no id. */
@@ -264,9 +265,11 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
       if (verify && storage.list === undefined) {
         throw new ConfigError('storage', 'has no list(), so its pictures cannot be found to be verified');
       }
-      const swept = await storage.sweep?.({ before: Date.now(), signal });
+      const [swept] = await Promise.allSettled([storage.sweep?.({ before: Date.now(), signal })]);
       const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
-      return { ...NOTHING_SWEPT, ...swept, ...found };
+      // Only now: what could not be removed keeps nothing from being verified.
+      if (swept.status === 'rejected') throw swept.reason;
+      return { ...NOTHING_SWEPT, ...swept.value, ...found };
     },
     async deletePicture(id) {
       if (parsePictureId(id) === undefined) throw new TypeError('not the id of a picture');

@@ -22,9 +22,15 @@ export interface MediaStorage {
   stat(key: string): Promise<StoredInfo | undefined>;
   /** Removes an object. A missing one is fine. */
   delete(key: string): Promise<void>;
-  /** Removes every object whose key starts with `prefix`, which ends in `/`. */
+  /**
+   * Removes every object whose key starts with `prefix`, which ends in `/`. One that cannot be removed keeps no other:
+   * the first failure is thrown at the end.
+   */
   deletePrefix?(prefix: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
-  /** Removes what expired before an instant, and what broken-off writes left behind. */
+  /**
+   * Removes what expired before an instant, and what broken-off writes left behind. What cannot be looked at or removed
+   * keeps nothing else: the first failure is thrown at the end.
+   */
   sweep?(options: SweepOptions): Promise<SweepResult>;
   /**
    * The keys of all objects whose key starts with `prefix`, which ends in `/` or is empty, in any order, read on only

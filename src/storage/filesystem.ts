@@ -13,6 +13,7 @@ import type {
   SweepResult,
 } from '../core/storage.js';
 import { ConfigError } from '../errors.js';
+import { createAttempts } from './attempts.js';
 import { withFaults } from './faults.js';
 import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix } from './keys.js';
@@ -48,8 +49,8 @@ const ORPHAN_GRACE_MS = 3_600_000;
  * Throws a `ConfigError` for a wrong `root`. Its methods throw a `TypeError` for a key outside the router's grammar
  * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object
  * that is damaged (its `reason` is `damaged`). A header that changed, a file of another length and one under another
- * key's name are noticed when it is opened, changed bytes when the last of them is read. `sweep` removes expired objects, unreadable ones whose file says they expired, left-overs of
- * broken-off writes older than an hour, and empty folders.
+ * key's name are noticed when it is opened, changed bytes when the last of them is read. `sweep` removes expired objects, damaged ones whose file says they
+ * expired, left-overs of broken-off writes older than an hour, and empty folders.
  */
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
@@ -148,17 +149,19 @@ async function remove(root: string, path: string): Promise<void> {
 async function removeTree(root: string, directory: string, signal: AbortSignal | undefined): Promise<void> {
   await withFaults(async () => {
     await refuseLinks(root, directory);
+    const attempts = createAttempts(signal);
     const removeFile = async (path: string) => {
       await rm(path, { force: true });
       return true;
     };
-    await prune(directory, { remove: removeFile, signal });
-    await syncDirectory(dirname(directory));
+    await attempts.run(() => prune(directory, { remove: removeFile, attempts }));
+    await attempts.run(() => syncDirectory(dirname(directory)));
+    attempts.end();
   });
 }
 
 async function sweep(root: string, { before, signal }: SweepOptions): Promise<SweepResult> {
-  signal?.throwIfAborted();
+  const attempts = createAttempts(signal);
   let removed = 0;
   let orphans = 0;
   const removeFile = async (path: string) => {
@@ -167,8 +170,10 @@ async function sweep(root: string, { before, signal }: SweepOptions): Promise<Sw
     if (verdict === 'damaged') orphans += 1;
     return verdict !== 'living';
   };
-  await pruneBelow(root, { remove: removeFile, signal });
-  orphans += await removeIncoming(root, Math.min(before, Date.now()) - ORPHAN_GRACE_MS, signal);
+  await attempts.run(() => pruneBelow(root, { remove: removeFile, attempts }));
+  const youngest = Math.min(before, Date.now()) - ORPHAN_GRACE_MS;
+  orphans += (await attempts.run(() => removeIncoming(root, youngest, attempts))) ?? 0;
+  attempts.end();
   return { removed, orphans };
 }
 
@@ -178,11 +183,12 @@ async function* list(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<string, void> {
   if (prefix !== '') checkPrefix(prefix);
-  const files = objectsBelow(join(root, prefix), signal);
+  const attempts = createAttempts(signal);
+  const files = objectsBelow(join(root, prefix), attempts);
   try {
     for (;;) {
       const { done, value: path } = await withFaults(() => files.next());
-      if (done === true) return;
+      if (done === true) return await withFaults(async () => attempts.end());
       yield relative(root, path).replaceAll(sep, '/').slice(0, -OBJECT_SUFFIX.length);
     }
   } finally {

@@ -3,6 +3,7 @@ import type { Dirent } from 'node:fs';
 import { lstat, opendir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isImagesError } from '../errors.js';
+import type { Attempts } from './attempts.js';
 import { isMissing, isOccupied } from './faults.js';
 import { makeFolder } from './folders.js';
 import { isKeySegment } from './keys.js';
@@ -20,8 +21,8 @@ function isObjectName(name: string): boolean {
 export interface Pruning {
   /** Removes the file, or leaves it and answers `false`. */
   readonly remove: (path: string) => Promise<boolean>;
-  /** Stops between files when aborted. */
-  readonly signal: AbortSignal | undefined;
+  /** Keeps a file or a folder that fails from ending it. */
+  readonly attempts: Attempts;
 }
 
 /** What became of an object file: `damaged` ones could not have been read by anyone. */
@@ -40,26 +41,32 @@ export async function prune(directory: string, pruning: Pruning): Promise<boolea
 export async function pruneBelow(directory: string, pruning: Pruning): Promise<number> {
   let left = 0;
   for await (const entry of entriesOf(directory)) {
-    pruning.signal?.throwIfAborted();
     const path = join(directory, entry.name);
-    const isGone =
-      (entry.isDirectory() && isKeySegment(entry.name) && (await prune(path, pruning))) ||
-      (entry.isFile() && entry.name.endsWith(OBJECT_SUFFIX) && (await pruning.remove(path)));
-    if (!isGone) left += 1;
+    const isGone = await pruning.attempts.run(() => pruneEntry(path, entry, pruning));
+    if (isGone !== true) left += 1;
   }
   return left;
 }
 
-/** The paths of the object files below `directory`, one folder open for each level. Links are not followed. */
-export async function* objectsBelow(
-  directory: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<string, void> {
-  for await (const entry of entriesOf(directory)) {
-    signal?.throwIfAborted();
-    const path = join(directory, entry.name);
-    if (entry.isDirectory() && isKeySegment(entry.name)) yield* objectsBelow(path, signal);
-    if (entry.isFile() && isObjectName(entry.name)) yield path;
+async function pruneEntry(path: string, entry: Dirent, pruning: Pruning): Promise<boolean> {
+  if (entry.isDirectory() && isKeySegment(entry.name)) return prune(path, pruning);
+  return entry.isFile() && entry.name.endsWith(OBJECT_SUFFIX) && pruning.remove(path);
+}
+
+/**
+ * The paths of the object files below `directory`, one folder open for each level. Links are not followed, folders
+ * that cannot be read are noted and left out.
+ */
+export async function* objectsBelow(directory: string, attempts: Attempts): AsyncGenerator<string, void> {
+  try {
+    for await (const entry of entriesOf(directory)) {
+      attempts.signal?.throwIfAborted();
+      const path = join(directory, entry.name);
+      if (entry.isDirectory() && isKeySegment(entry.name)) yield* objectsBelow(path, attempts);
+      if (entry.isFile() && isObjectName(entry.name)) yield path;
+    }
+  } catch (error) {
+    attempts.note(error);
   }
 }
 
@@ -86,14 +93,15 @@ export async function removeExpired(root: string, path: string, before: number):
 }
 
 /** Removes the files that broken-off writes left in the incoming folder before an instant; answers how many. */
-export async function removeIncoming(root: string, before: number, signal?: AbortSignal): Promise<number> {
+export async function removeIncoming(root: string, before: number, attempts: Attempts): Promise<number> {
   let removed = 0;
   for await (const entry of entriesOf(join(root, INCOMING))) {
-    signal?.throwIfAborted();
     const since = incomingSince(entry.name);
     if (since === undefined || since >= before) continue;
-    await rm(join(root, INCOMING, entry.name), { force: true });
-    removed += 1;
+    await attempts.run(async () => {
+      await rm(join(root, INCOMING, entry.name), { force: true });
+      removed += 1;
+    });
   }
   return removed;
 }

@@ -11,6 +11,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import type { ByteRange, DirectUrlOptions, PutOptions } from '../core/storage.js';
+import { createAttempts } from './attempts.js';
 import { isMissing, isUnsupported, withS3Faults } from './s3-faults.js';
 import { clientSettings, type S3Options } from './s3-options.js';
 import { guardUpload } from './s3-upload.js';
@@ -55,7 +56,7 @@ export interface Bucket {
   open(name: string, range?: ByteRange, signal?: AbortSignal): Promise<ObjectAnswer | undefined>;
   /** Describes an object. */
   head(name: string, signal?: AbortSignal): Promise<ObjectHead | undefined>;
-  /** Removes objects, whether they are there or not. */
+  /** Removes objects, whether they are there or not; all it can before it throws. */
   remove(names: readonly string[], signal?: AbortSignal): Promise<void>;
   /** What is below a prefix, up to a thousand at a time. */
   pages(prefix: string, signal?: AbortSignal): AsyncIterable<readonly ListedObject[]>;
@@ -91,10 +92,12 @@ export function createBucket(options: S3Options): Bucket {
   }
 
   async function removeSingly(names: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    const attempts = createAttempts(signal);
     for (let at = 0; at < names.length; at += SINGLE_REMOVALS_AT_ONCE) {
       const some = names.slice(at, at + SINGLE_REMOVALS_AT_ONCE);
-      await Promise.all(some.map((name) => removeOne(name, signal)));
+      await Promise.all(some.map((name) => attempts.run(() => removeOne(name, signal))));
     }
+    attempts.end();
   }
 
   async function removeTogether(names: readonly string[], signal: AbortSignal | undefined): Promise<void> {

@@ -1,5 +1,6 @@
 /** Storage in a bucket of AWS S3 or a server that speaks its protocol: Ceph, MinIO, R2, Garage. */
 import type { MediaStorage, StoredInfo, SweepOptions, SweepResult } from '../core/storage.js';
+import { type Attempts, createAttempts } from './attempts.js';
 import { checkKey, checkPrefix, isKeySegment } from './keys.js';
 import { discard, readBody } from './s3-body.js';
 import { type Bucket, createBucket, type ListedObject } from './s3-bucket.js';
@@ -71,13 +72,14 @@ export function s3(options: S3Options): MediaStorage {
     delete: async (key) => bucket.remove([nameOf(key)]),
     async deletePrefix(prefix, { signal } = {}) {
       checkPrefix(prefix);
-      signal?.throwIfAborted();
-      for await (const page of bucket.pages(root + prefix, signal)) {
-        await bucket.remove(
-          page.map(({ name }) => name),
-          signal,
-        );
-      }
+      const attempts = createAttempts(signal);
+      await attempts.run(async () => {
+        for await (const page of bucket.pages(root + prefix, signal)) {
+          const names = page.map(({ name }) => name);
+          await attempts.run(() => bucket.remove(names, signal));
+        }
+      });
+      attempts.end();
     },
     sweep: async ({ before, signal }) =>
       sweep(bucket, { root, before, signal, minAgeMs: retentionSeconds * 1000 }),
@@ -110,16 +112,19 @@ interface Sweep extends SweepOptions {
 }
 
 async function sweep(bucket: Bucket, { root, before, signal, minAgeMs }: Sweep): Promise<SweepResult> {
-  signal?.throwIfAborted();
+  const attempts = createAttempts(signal);
   let removed = 0;
-  for await (const page of bucket.pages(root, signal)) {
-    const old = page.filter(
-      ({ name, modifiedAt }) => modifiedAt <= before - minAgeMs && isKey(name.slice(root.length)),
-    );
-    const expired = await expiredOf(bucket, old, { before, signal });
-    await bucket.remove(expired, signal);
-    removed += expired.length;
-  }
+  await attempts.run(async () => {
+    for await (const page of bucket.pages(root, signal)) {
+      const old = page.filter(
+        ({ name, modifiedAt }) => modifiedAt <= before - minAgeMs && isKey(name.slice(root.length)),
+      );
+      const expired = await expiredOf(bucket, old, { before, signal, attempts });
+      await attempts.run(() => bucket.remove(expired, signal));
+      removed += expired.length;
+    }
+  });
+  attempts.end();
   // There are none: a server keeps nothing of an upload that was broken off.
   return { removed, orphans: 0 };
 }
@@ -127,7 +132,7 @@ async function sweep(bucket: Bucket, { root, before, signal, minAgeMs }: Sweep):
 async function expiredOf(
   bucket: Bucket,
   objects: readonly ListedObject[],
-  { before, signal }: SweepOptions,
+  { before, signal, attempts }: SweepOptions & { readonly attempts: Attempts },
 ): Promise<string[]> {
   const expired: string[] = [];
   const look = async ({ name }: ListedObject) => {
@@ -135,7 +140,9 @@ async function expiredOf(
     if (expiresAt !== undefined && expiresAt <= before) expired.push(name);
   };
   for (let at = 0; at < objects.length; at += HEADS_AT_ONCE) {
-    await Promise.all(objects.slice(at, at + HEADS_AT_ONCE).map(look));
+    await Promise.all(
+      objects.slice(at, at + HEADS_AT_ONCE).map((object) => attempts.run(() => look(object))),
+    );
   }
   return expired;
 }
