@@ -83,6 +83,12 @@ const DIFFERENCES: readonly Difference[] = [
     example: () => get({ range: 'bytes=-999999999' }),
   },
   {
+    what: 'a length is digits alone, and what is malformed is ignored',
+    section: '14.1.2',
+    read: (asked) => (/-[ \t]+\d/.test(asked.headers.range ?? '') ? without(asked, 'range') : asked),
+    example: () => get({ range: 'bytes=- 1' }),
+  },
+  {
     what: 'several parts may be ignored; send merges neighbours',
     section: '14.2',
     read: (asked) => (asked.headers.range?.includes(',') === true ? without(asked, 'range') : asked),
