@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { figure, medianOf, OURS, ratio, type Suite } from './bench.js';
+import { runLoad } from './load.js';
 import { measureGateway } from './measure-gateway.js';
 import { drawPhotograph } from './photographs.js';
 import { benchServer, startServer } from './processes.js';
@@ -62,4 +66,15 @@ test('a table tells whether targets are met, and what is missing', () => {
       ['', 'growing', '', '1.23 · 8', '', ''],
     ],
   );
+});
+
+test('a load counts every byte of every answer, also of those that arrive at the same time', async (t) => {
+  const body = Buffer.alloc(300_000);
+  const server = createServer((_, res) => res.end(body)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const load = { url: `http://127.0.0.1:${port}`, connections: 8, until: { answers: 40 } };
+  const { answers, bytes } = await runLoad(load);
+  assert.equal(bytes, answers * body.length);
 });

@@ -7,10 +7,14 @@ import { benchServer, type ServerCommand } from './processes.js';
 /** Whether there is an nginx here (Debian: `apt-get install nginx-light`). */
 export const HAS_NGINX: boolean = spawnSync('nginx', ['-v']).error === undefined;
 
-/** How each is started on a folder, by the column of its figures; `undefined` where it is not installed. */
+/**
+ * How each is started on a folder, by the column of its figures; `undefined` where it is not installed. Express from
+ * memory reads nothing: it is the floor of whatever is mounted into an Express app.
+ */
 export const FILE_SERVERS = {
   send: (folder) => benchServer('send', { folder }),
   'express.static': (folder) => benchServer('static', { folder }),
+  'Express from memory': (folder) => benchServer('memory', { folder }),
   nginx: (folder) => (HAS_NGINX ? nginx(folder) : undefined),
 } as const satisfies Readonly<Record<string, (folder: string) => ServerCommand | undefined>>;
 

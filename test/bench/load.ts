@@ -42,7 +42,8 @@ export async function runLoad(load: Load): Promise<LoadResult> {
     while (!isOver()) {
       asked += 1;
       const start = performance.now();
-      bytes += await ask(load, agent);
+      const received = await ask(load, agent);
+      bytes += received;
       latenciesMs.push(performance.now() - start);
     }
   }

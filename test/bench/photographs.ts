@@ -4,6 +4,7 @@ import sharp from 'sharp';
 /** What the upstream can draw, by the word a prompt begins with: how heavy, and how much of it has grain. */
 export const PHOTOGRAPHS = {
   photo: { weight: 1_600_000, grained: 1 },
+  middle: { weight: 50_000, grained: 1 / 32 },
   small: { weight: 24_000, grained: 1 / 64 },
 } as const;
 
