@@ -35,6 +35,7 @@ export type {
   StorageLanded,
   StorageLost,
   StorageSpooled,
+  StorageUndeleted,
   UpstreamCall,
   UsageImplausible,
   UsageLost,

@@ -224,6 +224,16 @@ export interface StorageLost extends EventBase {
   readonly cause: unknown;
 }
 
+/** A picture that was deleted while it was being stored could not be deleted again after it landed: it may be served once more. */
+export interface StorageUndeleted extends EventBase {
+  /** Discriminates. */
+  readonly type: 'storage.undeleted';
+  /** Its storage key. */
+  readonly key: string;
+  /** What storage said. */
+  readonly cause: unknown;
+}
+
 /** A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read whole. It is left where it is. */
 export interface StorageDamaged extends EventBase {
   /** Discriminates. */
@@ -262,6 +272,7 @@ export type ImagesEvent =
   | StorageSpooled
   | StorageLanded
   | StorageLost
+  | StorageUndeleted
   | StorageDamaged
   | InternalError;
 

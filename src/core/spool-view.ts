@@ -1,4 +1,5 @@
 /** A storage as it looks with the pictures that still wait for it. */
+import type { Removals } from './removals.js';
 import { openFile, readRange } from './spool-folder.js';
 import type { GetOptions, MediaStorage, StoredInfo, StoredObject } from './storage.js';
 
@@ -18,6 +19,8 @@ export interface SpooledViewOptions<Waiting extends WaitingObject> {
   readonly storage: MediaStorage;
   /** What waits, by key. */
   readonly waiting: ReadonlyMap<string, Waiting>;
+  /** Puts, and keeps what is deleted meanwhile from coming back. */
+  readonly removals: Omit<Removals, 'close'>;
   /** Removes one that waits. */
   readonly discard: (object: Waiting) => Promise<void>;
 }
@@ -26,7 +29,7 @@ export interface SpooledViewOptions<Waiting extends WaitingObject> {
 export function spooledView<Waiting extends WaitingObject>(
   options: SpooledViewOptions<Waiting>,
 ): MediaStorage {
-  const { storage, waiting, discard } = options;
+  const { storage, waiting, removals, discard } = options;
   const { deletePrefix, sweep, list, directUrl, close } = storage;
 
   function living(key: string): Waiting | undefined {
@@ -35,6 +38,7 @@ export function spooledView<Waiting extends WaitingObject>(
   }
 
   async function get(key: string, getOptions: GetOptions = {}): Promise<StoredObject | undefined> {
+    if (removals.hides(key)) return undefined;
     const object = living(key);
     const handle = object && (await openFile(object.path));
     // Where the file is gone, storage has taken it in this very moment.
@@ -51,18 +55,20 @@ export function spooledView<Waiting extends WaitingObject>(
   }
 
   return {
-    put: (key, body, putOptions) => storage.put(key, body, putOptions),
+    put: removals.put,
     get,
-    stat: async (key) => living(key)?.info ?? storage.stat(key),
+    stat: async (key) => (removals.hides(key) ? undefined : (living(key)?.info ?? storage.stat(key))),
     async delete(key) {
       const object = waiting.get(key);
       if (object !== undefined) await discard(object);
+      removals.hide((landing) => landing === key);
       await storage.delete(key);
     },
     ...(deletePrefix !== undefined && {
       async deletePrefix(prefix, prefixOptions) {
         const below = [...waiting.values()].filter(({ key }) => key.startsWith(prefix));
         await Promise.all(below.map(discard));
+        removals.hide((landing) => landing.startsWith(prefix));
         await deletePrefix.call(storage, prefix, prefixOptions);
       },
     }),
@@ -70,7 +76,9 @@ export function spooledView<Waiting extends WaitingObject>(
     ...(list !== undefined && { list: (prefix, listOptions) => list.call(storage, prefix, listOptions) }),
     ...(directUrl !== undefined && {
       directUrl: async (key, urlOptions) =>
-        living(key) === undefined ? directUrl.call(storage, key, urlOptions) : undefined,
+        removals.hides(key) || living(key) !== undefined
+          ? undefined
+          : directUrl.call(storage, key, urlOptions),
     }),
     ...(close !== undefined && { close: () => close.call(storage) }),
   } satisfies MediaStorage;

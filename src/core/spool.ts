@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit, StorageLost } from './events.js';
+import { createRemovals } from './removals.js';
 import { createSpoolFolder, readWhole, removeFile } from './spool-folder.js';
 import { spooledView, type WaitingObject } from './spool-view.js';
 import type { MediaStorage, PutOptions } from './storage.js';
@@ -61,6 +62,7 @@ const LAST_RETRY_MS = 30_000;
 export function createSpool(options: SpoolOptions): Spool {
   const { storage, maxBytes, storageMs, emit } = options;
   const folder = createSpoolFolder();
+  const removals = createRemovals({ storage, storageMs, emit });
   const waiting = new Map<string, SpooledPicture>();
   const closing = new AbortController();
   const closed = new AbortController();
@@ -84,9 +86,9 @@ export function createSpool(options: SpoolOptions): Spool {
     const bytes = await readWhole(path);
     if (createHash('sha256').update(bytes).digest('hex') !== sha256)
       throw new Error('a spooled file changed');
-    await storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
-    // A put that was past the point of no return when the picture was deleted.
-    if (deleted.signal.aborted) await storage.delete(key);
+    // Who deletes it from here on meets a put under way.
+    deleted.signal.throwIfAborted();
+    await removals.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
   }
 
   /** Offers one to storage. Answers whether it need not be offered again. */
@@ -170,6 +172,7 @@ export function createSpool(options: SpoolOptions): Spool {
       if (signal.aborted || !(await offer(picture))) lose(picture, 'closed');
     }
     signal.removeEventListener('abort', cutOff);
+    await removals.close(signal);
     waiting.clear();
     await folder.remove();
   }
@@ -178,5 +181,5 @@ export function createSpool(options: SpoolOptions): Spool {
     picture.deleted.abort();
     await forget(picture);
   };
-  return { storage: spooledView({ storage, waiting, discard }), keep, close };
+  return { storage: spooledView({ storage, waiting, removals, discard }), keep, close };
 }

@@ -258,6 +258,104 @@ test('a picture that is deleted while storage is taking it is not stored after a
   });
 });
 
+/** A storage whose puts do not heed their signal and wait to be let in, and whose deletes can be refused. */
+function stubborn() {
+  const { state, storage, sound } = fragile();
+  const waiting: (() => void)[] = [];
+  const deletes = { refused: 0, asked: 0 };
+  storage.put = async (key, bytes, options) => {
+    if (state.down) throw new Error('storage is down');
+    await new Promise<void>((resolve) => waiting.push(resolve));
+    await sound.put(key, bytes, { ...options, signal: undefined });
+  };
+  storage.delete = async (key) => {
+    deletes.asked += 1;
+    if (deletes.refused > 0) {
+      deletes.refused -= 1;
+      throw new Error('nothing is deleted today');
+    }
+    await sound.delete(key);
+  };
+  const letIn = () => {
+    for (const proceed of waiting.splice(0)) proceed();
+  };
+  return { state, storage, sound, waiting, deletes, letIn };
+}
+
+/** A picture that was deleted while storage was taking it, and lands then. */
+async function deletedTooEarly(t: TestContext) {
+  const parts = stubborn();
+  const app = await createTestApp(t, { storage: parts.storage });
+  await keyed(app).expect(503);
+  const [{ id, url }] = (await keyed(app).expect(200)).body.data.data;
+  parts.state.down = false;
+  await until(() => parts.waiting.length > 0);
+  await app.router.deletePicture(id);
+  return { ...parts, app, id, url };
+}
+
+async function isStored(storage: MediaStorage): Promise<boolean> {
+  for await (const _ of storage.list?.('') ?? []) return true;
+  return false;
+}
+
+test('a picture that lands after it was deleted is not served, and deleted until storage has done it', async (t) => {
+  const { app, sound, deletes, letIn, url } = await deletedTooEarly(t);
+  deletes.refused = 2;
+  letIn();
+  await until(() => isStored(sound));
+  while (await isStored(sound)) {
+    assert.equal((await fetch(url)).status, 404);
+    assert.equal((await fetch(url, { headers: { range: 'bytes=0-9' } })).status, 404);
+    await sleep(20);
+  }
+  assert.equal(deletes.refused, 0);
+  assert.equal((await fetch(url)).status, 404);
+  const failed = app.eventsOf('storage.failed').filter(({ operation }) => operation === 'delete');
+  assert.equal(failed.length, 2);
+  assert.match(String(failed[0]?.cause), /nothing is deleted today/);
+  await app.router.close();
+  assert.deepEqual(app.eventsOf('storage.undeleted'), []);
+});
+
+test('a picture that lands after it was deleted, and cannot be deleted by close(), is told', async (t) => {
+  const { app, sound, deletes, letIn, id } = await deletedTooEarly(t);
+  deletes.refused = Number.POSITIVE_INFINITY;
+  letIn();
+  await until(() => isStored(sound));
+  await app.router.close();
+  const [event, ...others] = app.eventsOf('storage.undeleted');
+  assert.equal(event?.level, 'error');
+  assert.ok(event?.key.includes(`/${id}/`), `it says which: ${event?.key}`);
+  assert.match(String(event?.cause), /nothing is deleted today/);
+  assert.deepEqual(others, []);
+  const { asked } = deletes;
+  await sleep(600);
+  assert.equal(deletes.asked, asked, 'nobody asks after close()');
+});
+
+test('close() waits for a put that lands after its picture was deleted, within its drain', async (t) => {
+  const { app, sound, letIn } = await deletedTooEarly(t);
+  const closing = app.router.close();
+  letIn();
+  await closing;
+  assert.equal(await isStored(sound), false);
+  assert.deepEqual(app.eventsOf('storage.undeleted'), []);
+});
+
+test('a picture that is being stored while its tenant is deleted is gone when storage has it', async (t) => {
+  const { storage, sound, state, waiting, letIn } = stubborn();
+  state.down = false;
+  const app = await createTestApp(t, { storage });
+  const drawing = keyed(app).then((answer) => answer);
+  await until(() => waiting.length === 1);
+  await app.router.deleteTenant('acme');
+  letIn();
+  const { url } = (await drawing).body.data.data[0];
+  assert.equal((await fetch(url)).status, 404);
+  await until(async () => !(await isStored(sound)));
+});
+
 test('a picture storage will not have does not keep the others from it', async (t) => {
   const { app, state, storage } = await fragileApp(t);
   for (const key of ['a', 'b', 'c']) await keyed(app, BODY, key).expect(503);

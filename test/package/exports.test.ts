@@ -19,7 +19,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
       OpenApiDocument Operation PictureOptions PreviewEvent Price PriceCeilingExceeded PriceTable Provider ProviderErrorKind
       ProviderErrorOptions PutOptions RequestCompleted RequestFailed ReserveLine ReserveRequest ReserveResult
-      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageDamaged StorageFailed StorageLanded StorageLost StorageSpooled StoredInfo StoredObject
+      Role Seen Size SizeList SizeRange SizeRule Source SpendOptions StorageDamaged StorageFailed StorageLanded StorageLost StorageSpooled StorageUndeleted StoredInfo StoredObject
       Successor SweepControls SweepOptions SweepReport SweepResult TokenPrice TokenRates TokenUsage TransformOptions UpstreamCall UsageFilter UsageGrouping
       UsageImplausible UsageLost UsagePage UsagePlace UsageRow UsageStore UsageSum UsageUnwritten UsageWritten VerifyResult`,
   },
