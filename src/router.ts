@@ -36,6 +36,7 @@ import { quoteHandler } from './http/quote.js';
 import { signHandler } from './http/sign.js';
 import { type UsageOptions, usageHandler, usageSummaryHandler } from './http/usage.js';
 import { usageExportHandler } from './http/usage-export.js';
+import { SAFE_HEADERS } from './media/delivery.js';
 import { createLinkSigner } from './media/link.js';
 import { createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
@@ -192,6 +193,9 @@ function createVariants({ limits }: Config, { storage, lookup, readPicture, emit
   });
 }
 
+// No error is remembered either, whatever the host says of its own answers.
+const MEDIA_HEADERS = { ...SAFE_HEADERS, 'Cache-Control': 'no-store' };
+
 type Route = readonly [path: string | RegExp, surface: Surface, methods: Methods];
 
 function routesOf(config: Config, parts: Parts, openapi: object): readonly Route[] {
@@ -218,7 +222,11 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
     ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
-    [/^\/v1\/media\/[^/]+$/, 'native', { GET: mediaHandler({ ...parts, ...versions, redirects }) }],
+    [
+      /^\/v1\/media\/[^/]+$/,
+      'native',
+      { GET: mediaHandler({ ...parts, ...versions, redirects }), headers: MEDIA_HEADERS },
+    ],
     ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
     ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],

@@ -24,12 +24,14 @@ export interface HandleOptions {
 /** Serves one method of an endpoint. Throws what the client is to be told. */
 export type Handler = (exchange: Exchange) => Promise<void> | void;
 
-/** The methods of an endpoint. `HEAD` is served by `GET`. */
+/** The methods of an endpoint, and what all its answers carry. `HEAD` is served by `GET`. */
 export interface Methods {
   /** Serves GET, and HEAD. */
   readonly GET?: Handler;
   /** Serves POST. */
   readonly POST?: Handler;
+  /** Headers of every answer, errors included, unless the handler sets others. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{7,127}$/;
@@ -40,7 +42,8 @@ function requestIdOf(req: Request, trusted: boolean): string {
 }
 
 function methodNotAllowed(req: Request, res: Response, methods: Methods): ImagesError {
-  const allowed = Object.keys(methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  const { GET, POST } = methods;
+  const allowed = [...(GET === undefined ? [] : ['GET', 'HEAD']), ...(POST === undefined ? [] : ['POST'])];
   res.setHeader('Allow', allowed.join(', '));
   return new ImagesError(
     'METHOD_NOT_ALLOWED',
@@ -59,6 +62,7 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
     const requestId = requestIdOf(req, trustRequestId);
     const exchange: Exchange = { req, res, surface, requestId };
     res.setHeader('X-Request-Id', requestId);
+    for (const [name, value] of Object.entries(methods.headers ?? {})) res.setHeader(name, value);
     const method = req.method === 'HEAD' ? 'GET' : req.method;
     const handler = method === 'GET' || method === 'POST' ? methods[method] : undefined;
     const serve = async () => {

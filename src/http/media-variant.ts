@@ -5,7 +5,7 @@ import type { FinishedPicture } from '../core/picture.js';
 import type { EncoderId, Transform, Transforms } from '../core/variant.js';
 import type { Lookup } from '../media/lookup.js';
 import { mediaFile, pictureKey } from '../media/picture-id.js';
-import { notFound } from '../media/picture-store.js';
+import { madeAt, notFound } from '../media/picture-store.js';
 import { type Original, planVariant, type Variant } from '../media/variant.js';
 import { isVariant, recordedSize, type VariantStore } from '../media/variant-store.js';
 import { withDeadline } from './disconnect.js';
@@ -62,7 +62,7 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
       if (!(await answers.stored(exchange, { ...opened.original, varies }))) throw notFound();
       return;
     }
-    const version = { tag: variant.tag, storedAt: info.storedAt };
+    const version = { tag: variant.tag, storedAt: madeAt(info) };
     const served = { ...opened.original, ...servedAs(file.id, variant), varies };
     if (await answers.unread(exchange, { ...served, version })) return;
     const stored = {

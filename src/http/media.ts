@@ -2,7 +2,7 @@
 import { ImagesError } from '../errors.js';
 import type { LinkSigner } from '../media/link.js';
 import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';
-import { notFound } from '../media/picture-store.js';
+import { madeAt, notFound } from '../media/picture-store.js';
 import type { Exchange } from './exchange.js';
 import type { Handler } from './handle.js';
 import { createMediaAnswers, type MediaAnswersOptions, type Served } from './media-answer.js';
@@ -59,7 +59,7 @@ function open({ req }: Exchange, signer: LinkSigner): Opened {
   const original: Served = {
     key: pictureKey(file.id),
     accepts: ({ contentType }) => contentType === file.contentType,
-    version: ({ sha256, storedAt }) => ({ tag: sha256, storedAt }),
+    version: (info) => ({ tag: info.sha256, storedAt: madeAt(info) }),
     file: name,
     download: query.get('download') === '1',
     tokenExpiresAtMs: verdict.expiresAtMs,

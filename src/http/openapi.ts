@@ -1,5 +1,6 @@
 /** The OpenAPI 3.1 document of the router, made of the schemas that validate. */
 import type { Transforms } from '../core/variant.js';
+import { mediaResponses } from './openapi-media.js';
 import { editSchema, generateSchema } from './schema.js';
 import { signSchema } from './sign.js';
 import { transformParameters } from './transform-query.js';
@@ -13,11 +14,13 @@ interface Operation {
   readonly path: string;
   readonly method: 'get' | 'post';
   readonly body?: unknown;
-  /** Query parameters, and path parameters in braces. */
+  /** Parameters, and where each is: in the query, in the path or in a header. */
   readonly parameters?: Readonly<Record<string, string>>;
   /** Query parameters that have one of a few values. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
   readonly answer: string;
+  /** Its answers, where there are more than one and errors. */
+  readonly responses?: object;
   /** Readable without an API key. */
   readonly open?: boolean;
   /** There only where rows of usage are kept. */
@@ -35,7 +38,7 @@ const USAGE_FILTER = {
 
 const JSON_ANSWER = 'application/json';
 
-function operations({ maxTtlSeconds, transforms }: OpenApiOptions): readonly Operation[] {
+function operations({ maxTtlSeconds, transforms, delivery }: OpenApiOptions): readonly Operation[] {
   return [
     {
       id: 'generateImages',
@@ -155,9 +158,18 @@ function operations({ maxTtlSeconds, transforms }: OpenApiOptions): readonly Ope
       summary: 'A stored picture, or a smaller or otherwise encoded version of it.',
       path: '/v1/media/{file}',
       method: 'get',
-      parameters: { file: 'path', token: 'query', download: 'query' },
+      parameters: {
+        file: 'path',
+        token: 'query',
+        download: 'query',
+        Range: 'header',
+        'If-Range': 'header',
+        'If-None-Match': 'header',
+        'If-Modified-Since': 'header',
+      },
       choices: transformParameters(transforms),
       answer: 'image/*',
+      responses: mediaResponses(delivery === 'redirect'),
       open: true,
     },
     {
@@ -172,7 +184,7 @@ function operations({ maxTtlSeconds, transforms }: OpenApiOptions): readonly Ope
 }
 
 function operationObject(operation: Operation): object {
-  const { id, summary, body, parameters = {}, choices = {}, answer, open } = operation;
+  const { id, summary, body, parameters = {}, choices = {}, answer, responses, open } = operation;
   const allowed = Object.entries(choices).filter(([, values]) => values.length > 0);
   return {
     operationId: id,
@@ -196,7 +208,7 @@ function operationObject(operation: Operation): object {
       requestBody: { required: true, content: { [JSON_ANSWER]: { schema: body } } },
     }),
     responses: {
-      '200': { description: 'Done.', content: { [answer]: {} } },
+      ...(responses ?? { '200': { description: 'Done.', content: { [answer]: {} } } }),
       default: { description: 'An error; clients branch on its code.', content: { [JSON_ANSWER]: {} } },
     },
   };
@@ -210,6 +222,8 @@ export interface OpenApiOptions {
   readonly maxTtlSeconds: number;
   /** Which versions of pictures may be asked for. */
   readonly transforms: Transforms;
+  /** Who serves pictures. */
+  readonly delivery: 'proxy' | 'redirect';
   /** Whether rows of usage are kept. */
   readonly usage: boolean;
 }

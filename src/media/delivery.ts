@@ -66,15 +66,19 @@ export interface DeliveryPlan {
   readonly body: boolean;
 }
 
-// These go with every status: a 304 updates the headers of the copy a browser keeps, and a host that sets stricter
-// ones for its own pages (as helmet does) would lock pictures out of the pages they were drawn for.
-const EVERYWHERE = {
-  'Accept-Ranges': 'bytes',
+/**
+ * Headers of every answer, whatever its status: a 304 updates those of the copy a browser keeps, an error is nothing to
+ * run either, and a host that sets stricter ones for its own pages (as helmet does) would lock pictures out of the pages
+ * they were drawn for.
+ */
+export const SAFE_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; sandbox",
   'Cross-Origin-Resource-Policy': 'cross-origin',
   'Referrer-Policy': 'no-referrer',
 } as const;
+
+const EVERYWHERE = { 'Accept-Ranges': 'bytes', ...SAFE_HEADERS } as const;
 
 /** Plans the answer to a GET or HEAD of a stored picture. */
 export function planDelivery(request: DeliveryRequest): DeliveryPlan {
@@ -129,10 +133,9 @@ const MAX_REDIRECT_S = 300;
 
 /** Plans the answer that sends a client to where storage itself serves the picture. */
 export function planRedirect({ location, expiresAtMs, nowMs }: Redirection): DeliveryPlan {
-  const { 'Accept-Ranges': _, ...safe } = EVERYWHERE;
   const maxAge = Math.min(MAX_REDIRECT_S, secondsUntil(expiresAtMs, nowMs));
   const headers = {
-    ...safe,
+    ...SAFE_HEADERS,
     Location: location,
     'Cache-Control': `private, max-age=${maxAge}`,
     'Content-Length': '0',

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
 import type { ReadPicture, StoredPicture, StorePicture } from '../core/picture.js';
 import type { OfferedPicture, Spool } from '../core/spool.js';
-import type { MediaStorage } from '../core/storage.js';
+import type { MediaStorage, StoredInfo } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
@@ -43,7 +43,7 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
     const key = pictureKey(id);
     const expiresAt = now + retentionSeconds * 1000;
     const stored = { id, file: mediaFile(id, contentType), expiresAt };
-    const metadata = { model, request: requestId, width: size.width, height: size.height };
+    const metadata = { model, request: requestId, width: size.width, height: size.height, made: now };
     const facts = { contentType, sha256: sha256Of(bytes), expiresAt, metadata };
     const picture = { id, key, bytes, facts, requestId };
     for (let attempt = 1; ; attempt += 1) {
@@ -63,6 +63,14 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
       }
     }
   };
+}
+
+/**
+ * When a picture was made, in epoch milliseconds. Not when storage took it, which can be twice: a picture that waited in
+ * the spool would seem to change.
+ */
+export function madeAt({ metadata, storedAt }: StoredInfo): number {
+  return Number.isSafeInteger(metadata.made) ? Number(metadata.made) : storedAt;
 }
 
 /** What storages record of bytes: their SHA-256 in 64 lower-case hex digits. */

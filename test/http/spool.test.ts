@@ -87,9 +87,14 @@ test('a picture storage did not take is STORAGE_ERROR, and the same key gets it 
   assert.equal(spooled?.waiting, 1);
   assert.equal(spooled?.waitingBytes, picture.bytes);
 
+  // Dates in headers are of whole seconds.
+  await sleep(1100);
   state.down = false;
   await until(() => app.eventsOf('storage.landed').length === 1);
   const landed = await fetch(picture.url);
+  for (const name of ['last-modified', 'etag']) {
+    assert.equal(landed.headers.get(name), answer.headers.get(name), `its ${name} is what it was`);
+  }
   assert.deepEqual(Buffer.from(await landed.arrayBuffer()), bytes, 'the same link, the same bytes');
   const keys: string[] = [];
   for await (const key of sound.list?.('') ?? []) keys.push(key);
