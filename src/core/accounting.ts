@@ -3,6 +3,7 @@
  * until they land, or until a row is found that alone is refused. A row that is lost is told, whole; the money it speaks of is in the budget store all the same.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createBackOff, untilIdle } from './back-off.js';
 import type { Emit, UsageLost } from './events.js';
 import type { UsageRow, UsageStore } from './usage.js';
 import { within } from './wait.js';
@@ -33,26 +34,24 @@ export const NO_ACCOUNTING: Accounting = { record: () => undefined, drain: async
 const BATCH = 100;
 // What comes within a moment is written together.
 const LINGER_MS = 50;
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 30_000;
-const LONGEST_HURRIED_MS = 500;
 // A store that fails now and then refuses a good row a few times too.
 const MAX_REFUSALS = 5;
 
-/** How often a row was refused alone, and how many batches had landed the last time. */
+/** How often a row was refused alone, and how many signs of life the store had given the last time. */
 interface Refusals {
   readonly count: number;
-  readonly landings: number;
+  readonly signs: number;
 }
 
 /** Makes a writer of rows. */
 export function createAccounting({ store, timeoutMs, maxWaiting, emit }: AccountingOptions): Accounting {
   const waiting: UsageRow[] = [];
   const refusals = new WeakMap<UsageRow, Refusals>();
-  let landings = 0;
+  let signsOfLife = 0;
+  let draining = false;
   let working: Promise<void> | undefined;
   let ended = false;
-  const hurry = new AbortController();
+  const backOff = createBackOff();
 
   function lose(rows: readonly UsageRow[], reason: UsageLost['reason']): void {
     if (rows.length === 0) return;
@@ -72,25 +71,27 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
     }
   }
 
-  /** Jitter, so that a store that comes back is not met by everybody at once; whoever drains is in a hurry. */
-  async function pause(waitMs: number): Promise<void> {
-    const jittered = waitMs * (0.5 + Math.random() / 2);
-    // Unreferenced, so that a process that has nothing else to do may end.
-    const options = { ref: false, signal: hurry.signal };
-    if (hurry.signal.aborted) await sleep(Math.min(jittered, LONGEST_HURRIED_MS), undefined, { ref: false });
-    else await sleep(jittered, undefined, options).catch(() => undefined);
+  /** A store that is asked for a row and answers is not down. */
+  async function answers({ tenant }: UsageRow): Promise<boolean> {
+    const asked = (async () => store.query({ tenant }, { limit: 1 }))();
+    return within(asked, timeoutMs, () => new Error()).then(
+      () => true,
+      () => false,
+    );
   }
 
-  /** Puts the first row last; gives it up once it was refused too often between landings of others. */
-  function setAside(): void {
-    for (const row of waiting.splice(0, 1)) {
-      const before = refusals.get(row);
-      // Without a landing since, the store may be down.
-      const count = before?.landings === landings ? before.count : (before?.count ?? 0) + 1;
-      if (count >= MAX_REFUSALS) lose([row], 'refused');
-      else waiting.push(row);
-      refusals.set(row, { count, landings });
-    }
+  /** Puts the first row last; gives it up once it was refused too often by a store that gave signs of life between. */
+  async function setAside(row: UsageRow): Promise<void> {
+    // Others that land are a sign; when the router closes, there may be no others.
+    if (draining && (await answers(row))) signsOfLife += 1;
+    if (ended) return;
+    waiting.shift();
+    const before = refusals.get(row);
+    // Without a sign since, the store may be down.
+    const count = before?.signs === signsOfLife ? before.count : (before?.count ?? 0) + 1;
+    if (count >= MAX_REFUSALS) lose([row], 'refused');
+    else waiting.push(row);
+    refusals.set(row, { count, signs: signsOfLife });
   }
 
   /** Writes until nothing waits. */
@@ -98,7 +99,6 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
     await sleep(LINGER_MS);
     let size = BATCH;
     let failures = 0;
-    let waitMs = FIRST_RETRY_MS;
     while (waiting.length > 0 && !ended) {
       const rows = waiting.slice(0, size);
       const landed = await attempt(rows, failures + 1);
@@ -106,17 +106,19 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
       if (landed) {
         // Not before: until they have landed they count among those that wait.
         waiting.splice(0, rows.length);
-        landings += 1;
-        [size, failures, waitMs] = [BATCH, 0, FIRST_RETRY_MS];
+        signsOfLife += 1;
+        [size, failures] = [BATCH, 0];
+        backOff.reset();
         continue;
       }
       failures += 1;
-      await pause(waitMs);
+      await backOff.pause();
       // One row that a store cannot take must not keep the others from it: it is found by halving, and goes last.
       // Only when not one can be taken is the store itself down, and asked ever less often.
-      if (rows.length === 1 && !ended) {
-        setAside();
-        waitMs = Math.min(waitMs * 2, LAST_RETRY_MS);
+      const [row] = rows;
+      if (row !== undefined && rows.length === 1 && !ended) {
+        await setAside(row);
+        backOff.grow();
       }
       size = Math.ceil(rows.length / 2);
     }
@@ -136,15 +138,9 @@ export function createAccounting({ store, timeoutMs, maxWaiting, emit }: Account
       wake();
     },
     async drain(signal) {
-      hurry.abort();
-      const aborted = new Promise<void>((resolve) => {
-        if (signal.aborted) resolve();
-        else signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      // Retries wait on timers that let a process end; whoever drains wants it to stay.
-      const stay = setInterval(() => undefined, 1_000);
-      while (working !== undefined && !signal.aborted) await Promise.race([working, aborted]);
-      clearInterval(stay);
+      draining = true;
+      backOff.hurry();
+      await untilIdle(() => working, signal);
       ended = true;
       lose(waiting.splice(0), 'closed');
     },

@@ -66,7 +66,10 @@ export interface UpstreamCall extends EventBase {
   readonly error: unknown;
 }
 
-/** The budget store did not take a settlement; it is tried again until it does or the process ends. */
+/**
+ * The budget store did not take a settlement. Told once for each hold: it is tried again until `hold.settled` tells
+ * that it landed, or the router closes, and the hold then lapses.
+ */
 export interface HoldUnsettled extends EventBase {
   /** Discriminates. */
   readonly type: 'hold.unsettled';
@@ -74,9 +77,7 @@ export interface HoldUnsettled extends EventBase {
   readonly holdId: string;
   /** What was to be done. */
   readonly action: 'commit' | 'release';
-  /** How often it was tried so far. */
-  readonly attempts: number;
-  /** What the store threw last. */
+  /** What the store threw. */
   readonly cause: unknown;
 }
 

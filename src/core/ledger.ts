@@ -103,7 +103,7 @@ export interface Ledger {
   recall(once: Once): Promise<Seen | undefined>;
   /** Holds amounts on all of a caller's budgets, or on none. Throws `BUDGET_UNAVAILABLE`. */
   reserve(order: ReserveOrder): Promise<ReserveOutcome>;
-  /** Waits for settlements that go on in the background, until `signal` aborts. */
+  /** Waits for settlements that go on in the background, until `signal` aborts; the rest is told, and given up. */
   drain(signal: AbortSignal): Promise<void>;
 }
 
@@ -176,16 +176,22 @@ export function createLedger(options: LedgerOptions): Ledger {
       // Kept a day longer than its turn, so that a late settlement still finds it.
       expiresAt: resetsAt === null ? null : resetsAt + DAY_MS,
     }));
+    if (settlements.full)
+      return withoutStore(order, new Error('the budget store is behind with settlements'));
     try {
       return await answered(store.reserve({ id, once, lines, leaseMs: options.leaseMs }), timeoutMs);
     } catch (cause) {
       // The reserve may have landed with its answer lost; only we know its id, so only we can free it.
       settlements.settleLater(releasing(id, requestId));
-      // Drawn without the store, a request with a key could be drawn again by its retry.
-      if (options.onStoreFailure === 'deny' || once !== undefined) throw unavailable(cause);
-      emit({ type: 'hold.skipped', level: 'error', requestId, cause });
-      return 'skipped';
+      return withoutStore(order, cause);
     }
+  }
+
+  function withoutStore({ requestId, once }: ReserveOrder, cause: unknown): 'skipped' {
+    // Drawn without the store, a request with a key could be drawn again by its retry.
+    if (options.onStoreFailure === 'deny' || once !== undefined) throw unavailable(cause);
+    emit({ type: 'hold.skipped', level: 'error', requestId, cause });
+    return 'skipped';
   }
 
   /** Raises an event for a bucket that passed its soft limit, once for each turn of its window. */

@@ -1,5 +1,8 @@
-/** Settling holds with a store that may be down: tried once before the answer, then in the background until it lands. */
-import { setTimeout as sleep } from 'node:timers/promises';
+/**
+ * Settling holds with a store that may be down: tried once before the answer, then from one queue until it lands. The
+ * queue asks for one at a time until one lands, so that a store in trouble has few of them to bear.
+ */
+import { createBackOff, untilIdle } from './back-off.js';
 import type { Emit } from './events.js';
 import { within } from './wait.js';
 
@@ -17,16 +20,18 @@ export interface Settlement {
 
 /** Tells budget stores what they have to know, whatever it takes. */
 export interface Settlements {
+  /** True while so many wait that nothing should begin that has to be settled: so their number stays bounded. */
+  readonly full: boolean;
   /** Tries once; what fails goes on in the background. Never throws. */
   settle(settlement: Settlement): Promise<void>;
   /** Does all of it in the background. */
   settleLater(settlement: Settlement): void;
-  /** Waits for what goes on in the background, until `signal` aborts. */
+  /** Waits for what goes on in the background, until `signal` aborts; what is left then is told, and given up. */
   drain(signal: AbortSignal): Promise<void>;
 }
 
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 30_000;
+const MAX_WAITING = 1_000;
+const MAX_AT_ONCE = 16;
 
 /** The result of an operation of the budget store, or a rejection after `timeoutMs`: a store that hangs is down. */
 export function answered<T>(operation: Promise<T>, timeoutMs: number): Promise<T> {
@@ -37,53 +42,89 @@ export function answered<T>(operation: Promise<T>, timeoutMs: number): Promise<T
 /** Makes the teller of settlements. */
 export function createSettlements(options: { readonly timeoutMs: number; readonly emit: Emit }): Settlements {
   const { timeoutMs, emit } = options;
-  const background = new Set<Promise<void>>();
+  const waiting: Settlement[] = [];
+  const failures = new WeakMap<Settlement, number>();
+  const backOff = createBackOff();
+  let working: Promise<void> | undefined;
+  let ended = false;
 
-  async function attempt(settlement: Settlement, attempts: number): Promise<boolean> {
+  function fail(settlement: Settlement, cause: unknown): void {
+    const { action, holdId, requestId } = settlement;
+    const before = failures.get(settlement) ?? 0;
+    failures.set(settlement, before + 1);
+    if (before === 0) emit({ type: 'hold.unsettled', level: 'error', requestId, holdId, action, cause });
+  }
+
+  async function lands(settlement: Settlement): Promise<boolean> {
     const { action, holdId, requestId } = settlement;
     try {
       await answered(settlement.attempt(), timeoutMs);
-      if (attempts > 1) {
-        emit({ type: 'hold.settled', level: 'info', requestId, holdId, action, attempts });
-      }
-      return true;
     } catch (cause) {
-      emit({ type: 'hold.unsettled', level: 'error', requestId, holdId, action, attempts, cause });
+      fail(settlement, cause);
       return false;
     }
+    const attempts = (failures.get(settlement) ?? 0) + 1;
+    if (attempts > 1) emit({ type: 'hold.settled', level: 'info', requestId, holdId, action, attempts });
+    return true;
   }
 
-  async function untilItLands(settlement: Settlement, tried: number): Promise<void> {
-    let waitMs = FIRST_RETRY_MS;
-    for (let attempts = tried + 1; !(await attempt(settlement, attempts)); attempts += 1) {
-      // Jitter, so that a store that comes back is not met by everybody at once; unreferenced, so that a process
-      // that has nothing else to do may end.
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { ref: false });
-      waitMs = Math.min(waitMs * 2, LAST_RETRY_MS);
+  /** Tells the store until nothing waits. What it refuses goes last, and keeps no other from it. */
+  async function work(): Promise<void> {
+    let atOnce = 1;
+    while (waiting.length > 0 && !ended) {
+      const batch = waiting.slice(0, atOnce);
+      const landed = await Promise.all(batch.map(lands));
+      if (ended) return;
+      const refused = batch.filter((_, place) => !landed[place]);
+      // Not before: until they have landed they count among those that wait.
+      waiting.splice(0, batch.length);
+      waiting.push(...refused);
+      if (refused.length < batch.length) {
+        atOnce = Math.min(atOnce * 2, MAX_AT_ONCE);
+        backOff.reset();
+        continue;
+      }
+      atOnce = 1;
+      await backOff.pause();
+      backOff.grow();
     }
   }
 
-  function goOn(settlement: Settlement, tried: number): void {
-    const task = untilItLands(settlement, tried).finally(() => background.delete(task));
-    background.add(task);
+  function wake(): void {
+    working ??= work().finally(() => {
+      working = undefined;
+      if (waiting.length > 0 && !ended) wake();
+    });
+  }
+
+  function settleLater(settlement: Settlement): void {
+    if (ended) giveUp([settlement]);
+    else {
+      waiting.push(settlement);
+      wake();
+    }
+  }
+
+  /** Tells of those that were not told of yet: their holds will lapse. */
+  function giveUp(settlements: readonly Settlement[]): void {
+    for (const settlement of settlements) {
+      if (!failures.has(settlement)) fail(settlement, new Error('the router closed before it was tried'));
+    }
   }
 
   return {
-    async settle(settlement) {
-      if (!(await attempt(settlement, 1))) goOn(settlement, 1);
+    get full() {
+      return waiting.length >= MAX_WAITING;
     },
-    settleLater: (settlement) => goOn(settlement, 0),
+    async settle(settlement) {
+      if (!(await lands(settlement))) settleLater(settlement);
+    },
+    settleLater,
     async drain(signal) {
-      const aborted = new Promise<void>((resolve) => {
-        if (signal.aborted) resolve();
-        else signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      // Retries wait on timers that let a process end; whoever drains wants it to stay.
-      const stay = setInterval(() => undefined, 1000);
-      while (background.size > 0 && !signal.aborted) {
-        await Promise.race([Promise.allSettled(background), aborted]);
-      }
-      clearInterval(stay);
+      backOff.hurry();
+      await untilIdle(() => working, signal);
+      ended = true;
+      giveUp(waiting.splice(0));
     },
   };
 }

@@ -23,3 +23,38 @@ test('however many pass their soft limits, those who did lately are not told of 
   for (let user = 9_000; user < 10_050; user += 1) await spend(user);
   assert.equal(events.length, 10_050);
 });
+
+test('with a thousand settlements waiting for the store, no more holds are asked for until it took some', async () => {
+  const store = memoryBudget();
+  let isDown = true;
+  let asked = 0;
+  const ledger = createLedger({
+    store: {
+      ...store,
+      reserve: async (request) => {
+        asked += 1;
+        const result = await store.reserve(request);
+        if (isDown) throw new Error('the answer was lost');
+        return result;
+      },
+      release: async (id) => {
+        if (isDown) throw new Error('down');
+        return store.release(id);
+      },
+    },
+    ...{ calendar: createCalendar(), leaseMs: 60_000, timeoutMs: 60_000 },
+    ...{ onStoreFailure: 'deny', emit: () => undefined },
+  });
+  const caller: Caller = { tenant: 'acme', models: 'all', budgets: [total(usd(10_000))] };
+  const amounts = { microUsd: usd(1), images: 1 };
+  const reserve = () => ledger.reserve({ caller, amounts, requestId: 'request', once: undefined });
+  for (let request = 0; request < 1_200; request += 1) {
+    await assert.rejects(reserve(), { code: 'BUDGET_UNAVAILABLE' });
+  }
+  assert.equal(asked, 1_000);
+  isDown = false;
+  await ledger.drain(AbortSignal.timeout(60_000));
+  assert.equal((await reserve()).ok, true);
+  const [balance] = await ledger.read(caller);
+  assert.deepEqual([balance?.spent, balance?.held], [0, usd(1)]);
+});

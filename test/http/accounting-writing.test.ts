@@ -21,6 +21,10 @@ function storeThat(
   };
 }
 
+const broken = async (): Promise<never> => {
+  throw new Error('down');
+};
+
 const rowsIn = async (store: UsageStore) => (await store.query({ tenant: 'acme' }, { limit: 1_000 })).length;
 
 test('a store that hangs or is down delays no answer, and gets every row once it is back', async (t) => {
@@ -98,10 +102,8 @@ test('close() tries a store that comes back again at once, however long it was d
 });
 
 test('rows that cannot be written by the end of close() are told, whole', async (t) => {
-  const usage = storeThat(async () => {
-    throw new Error('down');
-  });
-  const app = await createTestApp(t, { usage, limits: { drainMs: 200 } });
+  const usage = { ...memoryUsage(), append: broken, query: broken };
+  const app = await createTestApp(t, { usage, limits: { drainMs: 3_000 } });
   await app.native({ ...DRAW, n: 2 }).expect(200);
   await app.router.close();
   const [lost, ...others] = app.eventsOf('usage.lost');
@@ -110,6 +112,22 @@ test('rows that cannot be written by the end of close() are told, whole', async 
   assert.deepEqual(
     lost?.rows.map(({ tenant, images, costMicroUsd }) => [tenant, images, costMicroUsd]),
     [['acme', 2, 80_000]],
+  );
+});
+
+test('close() waits no longer for a row that a store which answers refuses again and again', async (t) => {
+  const usage = storeThat(async () => {
+    throw new Error('constraint violated');
+  });
+  const app = await createTestApp(t, { usage, limits: { drainMs: 60_000 } });
+  await app.native({ ...DRAW, n: 2 }).expect(200);
+  const startedAt = performance.now();
+  await app.router.close();
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs < 30_000, `it took ${tookMs} ms`);
+  assert.deepEqual(
+    app.eventsOf('usage.lost').map(({ reason, rows }) => [reason, rows.map(({ images }) => images)]),
+    [['refused', [2]]],
   );
 });
 

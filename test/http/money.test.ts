@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
 import type { Budget } from '../../src/core/caller.js';
@@ -269,16 +270,11 @@ for (const [operation, prompt, status, spent] of [
     assert.equal(answer.status, status, answer.text);
     await until(() => app.eventsOf('hold.settled').length === 1);
     const [settled] = app.eventsOf('hold.settled');
-    const unsettled = app.eventsOf('hold.unsettled');
     assert.deepEqual(
-      unsettled.map(({ action, attempts, level }) => [action, attempts, level]),
-      [
-        [operation, 1, 'error'],
-        [operation, 2, 'error'],
-      ],
+      app.eventsOf('hold.unsettled').map(({ action, holdId, level }) => [action, holdId, level]),
+      [[operation, settled?.holdId, 'error']],
     );
     assert.deepEqual([settled?.action, settled?.attempts], [operation, 3]);
-    assert.ok(unsettled.every(({ holdId }) => holdId === settled?.holdId));
     assert.equal(settled?.requestId, answer.body.meta.request_id);
     assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent, held: 0 });
   });
@@ -307,6 +303,85 @@ test('close() waits for settlements that still go on', async (t) => {
   assert.equal((await app.native(BODY)).status, 200);
   await app.router.close();
   assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
+});
+
+test('while the budget store is down it is asked for one settlement at a time, and each is told of once', async (t) => {
+  const store = memoryBudget();
+  const released = new Set<string>();
+  let [isDown, attempts, atOnce, most] = [true, 0, 0, 0];
+  const app = await createTestApp(t, {
+    budget: {
+      ...store,
+      reserve: async (request) => {
+        await store.reserve(request);
+        throw new Error('the answer was lost');
+      },
+      release: async (id) => {
+        attempts += 1;
+        atOnce += 1;
+        if (isDown) most = Math.max(most, atOnce);
+        await sleep(5);
+        atOnce -= 1;
+        if (isDown) throw new Error('down');
+        released.add(id);
+        return store.release(id);
+      },
+    },
+  });
+  const statuses = await Promise.all(Array.from({ length: 40 }, async () => (await app.native(BODY)).status));
+  assert.deepEqual(new Set(statuses), new Set([503]));
+  await until(() => attempts > 4);
+  assert.equal(most, 1);
+  const told = app.eventsOf('hold.unsettled').map(({ holdId }) => holdId);
+  assert.equal(new Set(told).size, told.length, 'no hold is told of twice');
+  isDown = false;
+  await app.router.close();
+  assert.equal(released.size, 40);
+  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 0, held: 0 });
+  assert.deepEqual(
+    app
+      .eventsOf('hold.settled')
+      .map(({ holdId }) => holdId)
+      .sort(),
+    told.sort(),
+  );
+});
+
+test('a settlement the store never takes keeps no other from it', async (t) => {
+  const store = memoryBudget();
+  let refused: string | undefined;
+  let isDown = true;
+  const app = await createTestApp(t, {
+    limits: { drainMs: 100 },
+    budget: {
+      ...store,
+      commit: async (hold, lines, outcome) => {
+        refused ??= hold.id;
+        if (isDown || hold.id === refused) throw new Error('constraint violated');
+        return store.commit(hold, lines, outcome);
+      },
+    },
+  });
+  for (let request = 0; request < 5; request += 1) await app.native(BODY).expect(200);
+  isDown = false;
+  await until(() => app.eventsOf('hold.settled').length === 4);
+  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 160_000, held: 40_000 });
+});
+
+test('a settlement the store has not taken when the router closes is told of, and not tried again', async (t) => {
+  let attempts = 0;
+  const down = () => {
+    attempts += 1;
+    return broken();
+  };
+  const budget = { ...memoryBudget(), reserve: broken, release: down };
+  const app = await createTestApp(t, { limits: { drainMs: 200 }, budget });
+  await Promise.all(Array.from({ length: 10 }, () => app.native(BODY).expect(503)));
+  await app.router.close();
+  assert.equal(app.eventsOf('hold.unsettled').length, 10);
+  const tried = attempts;
+  await sleep(1_500);
+  assert.equal(attempts, tried);
 });
 
 test('onStoreFailure: allow draws unmetered while the store is down, and says so in an event', async (t) => {
