@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
-import fc from 'fast-check';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
-import { expiringSchedules, followReference, schedules, staySound } from '../support/budget-schedules.js';
+import {
+  expiringSchedules,
+  followReference,
+  schedules,
+  staySound,
+  trySchedules,
+} from '../support/budget-schedules.js';
 import { testChecks } from '../support/run-checks.js';
-import { seededRuns } from '../support/runs.js';
 
 const HOUR_MS = 3_600_000;
 const START = 1_800_000_000_000;
@@ -182,14 +186,16 @@ describe('as time passes', () => {
   });
 
   test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
-    fc.assert(
-      fc.asyncProperty(schedules(), (schedule) => followReference(memoryBudget(), schedule)),
-      seededRuns(t, 100),
-    ));
+    trySchedules(t, {
+      schedules: schedules(),
+      follow: (schedule) => followReference(memoryBudget(), schedule),
+      few: 100,
+    }));
 
   test('any schedule with expiring buckets keeps every balance at 0 or more and never throws', (t) =>
-    fc.assert(
-      fc.asyncProperty(expiringSchedules(), (schedule) => staySound(memoryBudget(), schedule)),
-      seededRuns(t, 100),
-    ));
+    trySchedules(t, {
+      schedules: expiringSchedules(),
+      follow: (schedule) => staySound(memoryBudget(), schedule),
+      few: 100,
+    }));
 });

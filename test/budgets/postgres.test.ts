@@ -2,18 +2,17 @@ import assert from 'node:assert/strict';
 import { randomInt, randomUUID } from 'node:crypto';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import fc from 'fast-check';
 import type { Pool, PoolConfig } from 'pg';
 import { postgresBudget, postgresBudgetSchema } from '../../src/budgets/postgres.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { until } from '../support/app.js';
-import { followUnhurried, unhurriedSchedules } from '../support/budget-schedules.js';
+import { followUnhurried, trySchedules, unhurriedSchedules } from '../support/budget-schedules.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { startPostgres } from '../support/postgres.js';
 import { testChecks } from '../support/run-checks.js';
-import { runs, seededRuns } from '../support/runs.js';
+import { runs } from '../support/runs.js';
 
 const server = await startPostgres({ after });
 const pool = server.pool();
@@ -123,13 +122,12 @@ test('a storm over the same buckets in any order, with leases that lapse, adds u
 });
 
 test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
-  fc.assert(
-    fc.asyncProperty(unhurriedSchedules(), async (schedule) => {
-      await pool.query('TRUNCATE images_router.budget_holds, images_router.budget_buckets CASCADE');
-      await followUnhurried(store, schedule);
-    }),
-    seededRuns(t, 10),
-  ));
+  trySchedules(t, {
+    schedules: unhurriedSchedules(),
+    follow: (schedule) => followUnhurried(store, schedule),
+    few: 10,
+    lanes: 10,
+  }));
 
 test('settling a hold of a purged bucket leaves the bucket made anew under its key alone', async () => {
   const key = randomUUID();

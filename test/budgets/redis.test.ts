@@ -5,16 +5,14 @@ import { once } from 'node:events';
 import { after, describe, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import fc from 'fast-check';
 import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import type { BudgetStore, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
 import { ConfigError } from '../../src/errors.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
-import { followUnhurried, unhurriedSchedules } from '../support/budget-schedules.js';
+import { followUnhurried, trySchedules, unhurriedSchedules } from '../support/budget-schedules.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
-import { seededRuns } from '../support/runs.js';
 
 const RACER = fileURLToPath(new URL('redis-racer.ts', import.meta.url));
 const ROUNDS = process.env.SOAK ? 20 : 1;
@@ -108,12 +106,12 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
   });
 
   test('any schedule is answered as by a reference ledger, and leaves no hold behind', (t) =>
-    fc.assert(
-      fc.asyncProperty(unhurriedSchedules(), (schedule) =>
-        followUnhurried(redisBudget({ send, prefix: `schedule-${randomUUID()}` }), schedule),
-      ),
-      seededRuns(t, 10),
-    ));
+    trySchedules(t, {
+      schedules: unhurriedSchedules(),
+      follow: (schedule) => followUnhurried(redisBudget({ send, prefix: 'schedules' }), schedule),
+      few: 10,
+      lanes: 10,
+    }));
 
   test('two prefixes are two ledgers', async () => {
     const stores = ['one', 'two'].map((prefix) => redisBudget({ send, prefix }));

@@ -1,9 +1,10 @@
 /** Random schedules of budget operations and of time, for comparing a store with a ledger anybody can check by eye. */
 import assert from 'node:assert/strict';
+import { randomInt, randomUUID } from 'node:crypto';
 import { mock } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
-import type { BudgetStore, Hold, ReserveRequest } from '../../src/core/budget.js';
+import type { BudgetStore, Hold, Once, ReserveRequest } from '../../src/core/budget.js';
 import { referenceLedger } from '../../src/testing/budget/reference.js';
 import { perform, type Step } from '../../src/testing/budget/storm-checks.js';
 
@@ -11,6 +12,30 @@ import { perform, type Step } from '../../src/testing/budget/storm-checks.js';
 const START = 1_800_000_000_000;
 
 const HOUR_MS = 3_600_000;
+
+/** What to try. */
+export interface Trial {
+  /** Which schedules. */
+  readonly schedules: fc.Arbitrary<Move[]>;
+  /** Throws unless a schedule goes as it must. */
+  readonly follow: (schedule: readonly Move[]) => Promise<void>;
+  /** How many in `npm test`; in `npm run soak` they are ten thousand. */
+  readonly few: number;
+  /** How many go on at a time. @defaultValue 1 */
+  readonly lanes?: number;
+}
+
+/** Tries schedules, from seeds that are printed, so that a run can be had again. */
+export async function trySchedules(
+  t: { diagnostic(message: string): void },
+  { schedules, follow, few, lanes = 1 }: Trial,
+): Promise<void> {
+  const numRuns = (process.env.SOAK ? 10_000 : few) / lanes;
+  const property = fc.asyncProperty(schedules, follow);
+  const seeds = Array.from({ length: lanes }, () => randomInt(2 ** 31));
+  t.diagnostic(`${numRuns} schedules from each of the seeds ${seeds}`);
+  await Promise.all(seeds.map((seed) => fc.assert(property, { numRuns, seed })));
+}
 
 /** Schedules on buckets that never expire. */
 export function schedules(): fc.Arbitrary<Move[]> {
@@ -59,12 +84,14 @@ export async function followReference(store: BudgetStore, schedule: readonly Mov
 }
 
 /**
- * Throws unless an empty store with a clock of its own answers every step as the reference ledger does, and no hold is
- * left when all ids are released.
+ * Throws unless a store with a clock of its own answers every step as the reference ledger does, and no hold is left
+ * when all ids are released. Ids and keys are this schedule's own, so that others may go on beside it.
  */
 export async function followUnhurried(store: BudgetStore, schedule: readonly Move[]): Promise<void> {
   const reference = referenceLedger();
   const holds = new Map<string, Hold>();
+  const own = withPrefix(randomUUID());
+  const keys = KEYS.map(own);
   const both = async (step: Step) => {
     const expected = await perform(reference, step);
     assert.deepEqual(await perform(store, step), expected, JSON.stringify(step));
@@ -72,17 +99,17 @@ export async function followUnhurried(store: BudgetStore, schedule: readonly Mov
   };
   for (const move of schedule) {
     if ('advanceMs' in move) continue;
-    const step = stepOf(move, holds);
+    const step = stepOf(renamed(move, own), holds);
     remember(holds, await both(step));
     if (step.do === 'reserve' && step.request.leaseMs === 1) {
       await sleep(10);
       reference.advance(1);
     }
-    await both({ do: 'read', keys: KEYS });
+    await both({ do: 'read', keys });
   }
-  for (const id of IDS) await both({ do: 'release', id });
-  await both({ do: 'read', keys: KEYS });
-  await expectNothingHeld(store);
+  for (const id of IDS) await both({ do: 'release', id: own(id) });
+  await both({ do: 'read', keys });
+  await expectNothingHeld(store, keys);
 }
 
 /** Throws unless every balance of an empty store stays at 0 or more, and no hold is left. `Date` is mocked. */
@@ -100,8 +127,8 @@ export async function staySound(store: BudgetStore, schedule: readonly Move[]): 
   await expectNothingHeld(store);
 }
 
-async function expectNothingHeld(store: BudgetStore): Promise<void> {
-  const balances = await store.read(KEYS);
+async function expectNothingHeld(store: BudgetStore, keys: readonly string[] = KEYS): Promise<void> {
+  const balances = await store.read(keys);
   assert.ok(
     balances.every(({ held }) => held === 0),
     'a hold was leaked',
@@ -111,10 +138,15 @@ async function expectNothingHeld(store: BudgetStore): Promise<void> {
 const KEYS = ['a', 'b', 'c'];
 const IDS = ['1', '2', '3', '4', '5', '6'];
 
+/** Time that passes. */
+interface Waiting {
+  readonly advanceMs: number;
+}
+
 /** A step of a schedule: an operation, or time that passes. */
 export type Move =
-  | { readonly advanceMs: number }
-  | { readonly do: 'recall'; readonly once: { readonly key: string; readonly fingerprint: string } }
+  | Waiting
+  | { readonly do: 'recall'; readonly once: Once }
   | { readonly do: 'read'; readonly keys: readonly string[] }
   | { readonly do: 'release'; readonly id: string }
   | { readonly do: 'reserve'; readonly request: ReserveRequest }
@@ -164,8 +196,31 @@ function moves(
   );
 }
 
+type Rename = (name: string) => string;
+
+const withPrefix =
+  (prefix: string): Rename =>
+  (name) =>
+    `${prefix}-${name}`;
+
+/** The same move with other ids and keys. */
+function renamed(move: Exclude<Move, Waiting>, name: Rename): Exclude<Move, Waiting> {
+  if (move.do === 'commit' || move.do === 'release') return { ...move, id: name(move.id) };
+  if (move.do === 'read') return { ...move, keys: move.keys.map(name) };
+  const renamedOnce = (once: Once) => ({ ...once, key: name(once.key) });
+  if (move.do === 'recall') return { ...move, once: renamedOnce(move.once) };
+  const { id, once, lines } = move.request;
+  const request = {
+    ...move.request,
+    id: name(id),
+    once: once && renamedOnce(once),
+    lines: lines.map((line) => ({ ...line, key: name(line.key) })),
+  };
+  return { ...move, request };
+}
+
 /** Turns a move into a step: a commit takes its keys from the hold of its id. */
-function stepOf(move: Exclude<Move, { readonly advanceMs: number }>, holds: ReadonlyMap<string, Hold>): Step {
+function stepOf(move: Exclude<Move, Waiting>, holds: ReadonlyMap<string, Hold>): Step {
   if (move.do !== 'commit') return move;
   const hold = holds.get(move.id) ?? { id: move.id, lines: [] };
   const lines = hold.lines.flatMap(({ key }, index) => {
