@@ -172,7 +172,7 @@ export interface UsageLost extends EventBase {
   readonly rows: readonly UsageRow[];
   /**
    * As many waited as may (`limits.usageRows`), the router closed before they landed, or the store refused the row by
-   * itself again and again while it took others.
+   * itself again and again while it took others or, as the router closed, while it answered.
    */
   readonly reason: 'full' | 'closed' | 'refused';
 }
