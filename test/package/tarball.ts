@@ -15,6 +15,7 @@ import { startClientServer } from '../clients/server.js';
 import { createGrpcUpstream } from '../support/google-grpc.js';
 import { failures, pictures, promptOf } from '../support/google-upstream.js';
 import { loadedPackages } from '../support/loaded-packages.js';
+import { RGW_KEYS, startRgw, withoutRgw } from '../support/rgw.js';
 import { ROOT } from '../support/source-imports.js';
 
 const run = promisify(execFile);
@@ -109,6 +110,29 @@ test('an app of CommonJS requires it', () =>
 
 test('an app whose Express is 4 uses it', () =>
   runProject({ files: ['package/consumers/express4.ts'], packages: ['express@4', '@types/express@4'] }));
+
+test('an app with a bucket uses it, and only that app loads the AWS SDK', { skip: withoutRgw }, async (t) => {
+  const project: Project = {
+    files: ['package/consumers/s3.ts'],
+    packages: ['express@5', '@types/express@5', '@aws-sdk/client-s3@3', '@aws-sdk/s3-request-presigner@3'],
+  };
+  const cwd = await createProject(project);
+  const cleaners: (() => Promise<void>)[] = [];
+  t.after(async () => {
+    for (const clean of cleaners) await clean();
+  });
+  const { endpoint } = await startRgw({ after: (clean) => cleaners.push(clean) });
+  const { accessKeyId, secretAccessKey } = RGW_KEYS;
+  const args = [built(project), endpoint, accessKeyId, secretAccessKey];
+  await run(process.execPath, args, { cwd, timeout: 60_000 });
+  const program =
+    "await import('express-images-router'); await import('express-images-router/storage/filesystem');";
+  const loaded = await loadedPackages({ program, cwd });
+  assert.deepEqual(
+    loaded.filter((name) => name.startsWith('@aws-sdk')),
+    [],
+  );
+});
 
 test('the openai SDK 7 on a newer Node is its client and its way to the vendor', async () => {
   const project: Project = {
