@@ -103,7 +103,10 @@ function sqlStorage(database: Database.Database): MediaStorage {
     async deletePrefix(prefix) {
       removeRange.run(prefix, endOf(prefix));
     },
-    sweep: async ({ before }) => ({ removed: removeExpired.run(before).changes, orphans: 0 }),
+    async sweep({ before, signal }) {
+      signal?.throwIfAborted();
+      return { removed: removeExpired.run(before).changes, orphans: 0 };
+    },
     async *list(prefix, { signal } = {}) {
       for (let after = prefix; ; ) {
         signal?.throwIfAborted();

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { MediaStorage, PutOptions, StoredObject } from '../../src/core/storage.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { memoryStorage } from '../../src/storage/memory.js';
@@ -35,6 +35,7 @@ test('checks of optional methods do not apply to a storage without them', async 
     'delete-prefix.missing',
     'sweep.removes-expired',
     'sweep.keeps-living',
+    'sweep.aborted',
     'sweep.keeps-writers',
     'direct-url.serves',
     'direct-url.expires',
@@ -153,7 +154,7 @@ const breakages: readonly Breakage[] = [
         sweep: async () => ({ removed: 2, orphans: 0 }),
       };
     },
-    fails: ['get.expired', 'stat.expired'],
+    fails: ['get.expired', 'stat.expired', 'sweep.aborted'],
   },
   {
     title: 'throws for a missing object',
@@ -354,6 +355,36 @@ const breakages: readonly Breakage[] = [
     fails: ['get.bounded-memory'],
   },
   {
+    title: 'reads all of it ahead',
+    break: (sound) => ({
+      get: async (key, options) => {
+        const object = await sound.get(key, options);
+        if (object === undefined) return undefined;
+        const gather = async (source: AsyncIterator<Uint8Array>) => {
+          const chunks: Uint8Array[] = [];
+          for (let next = await source.next(); next.done !== true; next = await source.next()) {
+            chunks.push(next.value);
+            await setImmediate();
+          }
+          return chunks;
+        };
+        const body = async function* () {
+          const source = object.body[Symbol.asyncIterator]();
+          const first = await source.next();
+          const rest = gather(source);
+          rest.catch(() => undefined);
+          if (first.done !== true) yield first.value;
+          for (const chunk of await rest) {
+            options?.signal?.throwIfAborted();
+            yield chunk;
+          }
+        };
+        return { ...object, body: body() };
+      },
+    }),
+    fails: ['get.bounded-memory'],
+  },
+  {
     title: 'stays locked when a body is left early',
     break: (sound) => {
       const locked = new Set<string>();
@@ -461,12 +492,24 @@ const breakages: readonly Breakage[] = [
   {
     title: 'sweeps nothing',
     break: () => ({ sweep: async () => ({ removed: 0, orphans: 0 }) }),
-    fails: ['sweep.removes-expired'],
+    fails: ['sweep.removes-expired', 'sweep.aborted'],
   },
   {
     title: 'sweeps everything',
     break: (sound) => ({ sweep: async () => ({ removed: 2 + (await removeAll(sound)), orphans: 0 }) }),
-    fails: ['sweep.keeps-living', 'sweep.keeps-writers'],
+    fails: ['sweep.keeps-living', 'sweep.aborted', 'sweep.keeps-writers'],
+  },
+  {
+    title: 'sweeps on after an abort',
+    break: (sound) => ({ sweep: async ({ before }) => (await sound.sweep?.({ before })) ?? assert.fail() }),
+    fails: ['sweep.aborted'],
+  },
+  {
+    title: 'answers facts for any key',
+    break: (sound) => ({
+      stat: async (key) => (/^[0-9a-f]{32}\//.test(key) ? sound.stat(key) : { ...EMPTY, sha256: key }),
+    }),
+    fails: ['put.odd-keys'],
   },
   {
     title: 'lists a prefix as the beginning of a string',

@@ -186,6 +186,8 @@ export const putChecks: readonly StorageCheck[] = [
         );
         const found = await readBytes(storage, key).catch(() => undefined);
         assert.equal(found, undefined, `get answers nothing for ${JSON.stringify(key)}`);
+        const info = await storage.stat(key).catch(() => undefined);
+        assert.equal(info, undefined, `stat answers nothing for ${JSON.stringify(key)}`);
       }
       return undefined;
     },

@@ -103,6 +103,18 @@ export const removalChecks: readonly StorageCheck[] = [
     },
   },
   {
+    id: 'sweep.aborted',
+    title: 'a sweep whose signal is aborted throws',
+    level: 'MUST',
+    async run({ storage, key }) {
+      if (storage.sweep === undefined) return NO_SWEEP;
+      await putExpired(storage, key('original'));
+      const signal = AbortSignal.abort();
+      await assert.rejects(async () => storage.sweep?.({ before: Date.now(), signal }), 'it rejects');
+      return undefined;
+    },
+  },
+  {
     id: 'sweep.keeps-writers',
     title: 'a sweep does not disturb what is being stored meanwhile',
     level: 'MUST',
