@@ -73,6 +73,7 @@ test(`${READERS} slow readers hold neither pictures in memory nor image workers`
   const grown = heldBytes() - before;
   assert.ok(storage.open() > READERS / 2, `${storage.open()} are in the middle`);
   const each = Math.round(grown / READERS / 1024);
+  t.diagnostic(`${each} KiB for each of ${READERS} readers`);
   assert.ok(each < READER_KIBIBYTES, `${each} KiB for each of ${READERS} readers`);
 
   const made = await ask({ port: app.port, path: `${path}&w=64&format=webp` });
