@@ -235,7 +235,11 @@ export interface StorageUndeleted extends EventBase {
   readonly cause: unknown;
 }
 
-/** A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read whole. It is left where it is. */
+/**
+ * A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read to be decoded or
+ * handed over as base64. It is left where it is. What a client's `GET` meets is `storage.failed`, whose `cause` then has
+ * the `reason` `damaged`.
+ */
 export interface StorageDamaged extends EventBase {
   /** Discriminates. */
   readonly type: 'storage.damaged';
