@@ -12,6 +12,9 @@ const KEEP_CLOSED_MS = 24 * 3_600_000;
 // More than a call can add, so that purging keeps up, and few enough that no call pays for a long idle time.
 const PURGES_PER_CALL = 16;
 
+// One for all of the many that are closed.
+const NONE: readonly HeldLine[] = [];
+
 /** One bucket. `dueAt` is when it may be purged. */
 export interface Row extends Timed {
   readonly key: string;
@@ -121,7 +124,7 @@ export function settle(
   else ledger.closed.remove(record);
   if (to.state === 'released' && record.once) ledger.holdsByOnce.delete(record.once.key);
   record.state = to.state;
-  record.lines = [];
+  record.lines = NONE;
   record.outcome = record.once && to.outcome;
   keep(ledger, record, to.now);
 }

@@ -77,11 +77,13 @@ function reserve(ledger: Ledger, request: ReserveRequest, now: number): ReserveR
   const { once } = request;
   const other = once && ledger.holdsByOnce.get(once.key);
   if (once && other) return { ok: false, seen: describe(other, once) };
-  const refused = request.lines.filter((line) => line.amount > leftFor(ledger, line));
-  if (refused.length === 0) return granted(open(ledger, request, now));
+  const exceeds = (line: ReserveLine) => line.amount > leftFor(ledger, line);
+  if (!request.lines.some(exceeds)) return granted(open(ledger, request, now));
   return {
     ok: false,
-    refused: refused.map((line) => ({ key: line.key, left: Math.max(0, leftFor(ledger, line)) })),
+    refused: request.lines
+      .filter(exceeds)
+      .map((line) => ({ key: line.key, left: Math.max(0, leftFor(ledger, line)) })),
   };
 }
 
