@@ -37,6 +37,7 @@ import { signHandler } from './http/sign.js';
 import { type UsageOptions, usageHandler, usageSummaryHandler } from './http/usage.js';
 import { usageExportHandler } from './http/usage-export.js';
 import { SAFE_HEADERS } from './media/delivery.js';
+import { rememberFacts } from './media/known-facts.js';
 import { createLinkSigner } from './media/link.js';
 import { createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
@@ -115,7 +116,8 @@ function createParts(config: Config) {
   const emit = createEmit(config);
   const spool = createSpool({ storage: config.storage, maxBytes: limits.spoolBytes, storageMs, emit });
   // From here on nobody asks the host's storage itself: what waits for it counts as stored.
-  const { storage } = spool;
+  const facts = rememberFacts(spool.storage);
+  const { storage } = facts;
   const catalog = createCatalog({ providers, models: config.models });
   const deadlines = createDeadlines({ requestMs: limits.requestMs });
   const signer = createLinkSigner({ secrets: media.secrets });
@@ -157,7 +159,7 @@ function createParts(config: Config) {
     deadlines,
   });
   const readPicture = createPictureReader({ storage, storageMs, emit });
-  const lookup = createLookup({ storage, storageMs, emit });
+  const lookup = createLookup({ facts, storageMs, emit });
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
   return {
     emit,
@@ -212,6 +214,13 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
   const versions = { variants, transforms: media.transforms, encoderId };
   const stored = { ...parts, storageMs, maxTtlSeconds: media.maxTtlSeconds };
   return [
+    // Pictures come first: they are asked for far more often than made, and each route that is tried costs.
+    ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
+    [
+      /^\/v1\/media\/[^/]+$/,
+      'native',
+      { GET: mediaHandler({ ...parts, ...versions, redirects }), headers: MEDIA_HEADERS },
+    ],
     ['/v1/inference/images/generate', 'native', native(generate)],
     ['/v1/inference/images/edit', 'native', native(edit)],
     ['/v1/inference/images/quote', 'native', { POST: quoteHandler(parts, generate) }],
@@ -221,12 +230,6 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     [/^\/v1\/models\/.+/, 'native', { GET: nativeModelHandler(parts) }],
     ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
-    ['/v1/media/sign', 'native', { POST: signHandler(stored) }],
-    [
-      /^\/v1\/media\/[^/]+$/,
-      'native',
-      { GET: mediaHandler({ ...parts, ...versions, redirects }), headers: MEDIA_HEADERS },
-    ],
     ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
     ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],

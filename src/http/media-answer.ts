@@ -1,12 +1,10 @@
 /** Answers with what is stored under a key, or with bytes at hand: plans, headers, body. */
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { Emit } from '../core/events.js';
 import type { StoredInfo, StoredObject } from '../core/storage.js';
 import {
-  type DeliveryHeaders,
   type DeliveryPlan,
   type DeliveryRequest,
+  isConditional,
   planDelivery,
   planRedirect,
   planUnread,
@@ -15,6 +13,7 @@ import {
 import { closeUnread, type Lookup } from '../media/lookup.js';
 import { storageError } from '../media/picture-store.js';
 import type { Exchange } from './exchange.js';
+import { sendBody } from './media-body.js';
 
 /** A picture somebody with a good link asks for. */
 export interface Served {
@@ -65,14 +64,6 @@ export interface MediaAnswersOptions {
   readonly emit: Emit;
 }
 
-const DECIDING_HEADERS = [
-  'range',
-  'if-none-match',
-  'if-modified-since',
-  'if-match',
-  'if-unmodified-since',
-] as const satisfies readonly (keyof DeliveryHeaders)[];
-
 // What memory hands out at once: small enough that a slow connection takes no copy of a whole picture.
 const SLICE_BYTES = 64 * 1024;
 
@@ -90,9 +81,8 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     // The client left while storage was asked.
     if (res.destroyed) return closeUnread(object);
     try {
-      await pipeline(Readable.from(object.body, { objectMode: false }), res);
+      await sendBody(res, { body: object.body, length: Number(plan.headers['Content-Length']) });
     } catch (cause) {
-      if (isClientGone(cause)) return;
       emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
       // Breaking the connection is the only way left to say that the body is not whole.
       res.destroy();
@@ -143,19 +133,29 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
+  const unread: MediaAnswers['unread'] = async (exchange, { varies, tokenExpiresAtMs, version }) => {
+    const { headers } = exchange.req;
+    const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
+    if (planned !== undefined) await send(exchange, { ...planned, varies });
+    return planned !== undefined;
+  };
+
+  /** Answers without a look-up what needs none. */
+  async function known(exchange: Exchange, served: Served): Promise<boolean> {
+    const info = lookup.known(served.key);
+    if (info === undefined || !served.accepts(info)) return false;
+    return await unread(exchange, { ...served, version: served.version(info) });
+  }
+
   return {
-    // A plain GET needs one look-up: nothing can keep its body from being sent.
-    stored(exchange, served) {
-      const isWhole = isPlain(exchange) && !served.redirects;
-      return (isWhole ? storedWhole : storedInPart)(exchange, served);
+    async stored(exchange, served) {
+      const { headers, method } = exchange.req;
+      if (isConditional(headers) && (await known(exchange, served))) return true;
+      // A plain GET needs one look-up: nothing can keep its body from being sent.
+      const isPlain = method === 'GET' && headers.range === undefined && !isConditional(headers);
+      return await (isPlain && !served.redirects ? storedWhole : storedInPart)(exchange, served);
     },
-    async unread(exchange, served) {
-      const { varies, tokenExpiresAtMs, version } = served;
-      const { headers } = exchange.req;
-      const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
-      if (planned !== undefined) await send(exchange, { ...planned, varies });
-      return planned !== undefined;
-    },
+    unread,
     async bytes(exchange, { bytes, ...served }) {
       const planned = planOf(exchange, served);
       const { start, end } = planned.range ?? { start: 0, end: bytes.byteLength - 1 };
@@ -175,14 +175,6 @@ function planOf(
   return { ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }), varies };
 }
 
-function isPlain({ req }: Exchange): boolean {
-  return req.method === 'GET' && DECIDING_HEADERS.every((name) => req.headers[name] === undefined);
-}
-
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) yield bytes.subarray(at, at + SLICE_BYTES);
-}
-
-function isClientGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 }

@@ -3,6 +3,7 @@ import type { Deadlines } from '../core/deadline.js';
 import { overloaded } from '../core/generate.js';
 import type { FinishedPicture } from '../core/picture.js';
 import type { EncoderId, Transform, Transforms } from '../core/variant.js';
+import { isConditional } from '../media/delivery.js';
 import type { Lookup } from '../media/lookup.js';
 import { mediaFile, pictureKey } from '../media/picture-id.js';
 import { madeAt, notFound } from '../media/picture-store.js';
@@ -53,7 +54,8 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     const { req, res, requestId } = exchange;
     const { file } = opened;
     const varies = transform.format === 'auto';
-    const info = await lookup.stat(opened.original.key, requestId);
+    const known = isConditional(req.headers) ? lookup.known(opened.original.key) : undefined;
+    const info = known ?? (await lookup.stat(opened.original.key, requestId));
     if (info === undefined || !opened.original.accepts(info)) throw notFound();
     const original: Original = { ...file, sha256: info.sha256, size: recordedSize(info) };
     const { accept } = req.headers;
@@ -65,6 +67,9 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     const version = { tag: variant.tag, storedAt: madeAt(info) };
     const served = { ...opened.original, ...servedAs(file.id, variant), varies };
     if (await answers.unread(exchange, { ...served, version })) return;
+    // What is only remembered may have gone.
+    if (known !== undefined && (await lookup.stat(opened.original.key, requestId)) === undefined)
+      throw notFound();
     const stored = {
       ...served,
       accepts: (found: typeof info) => isVariant(found, { variant, original }),

@@ -80,6 +80,13 @@ export const SAFE_HEADERS = {
 
 const EVERYWHERE = { 'Accept-Ranges': 'bytes', ...SAFE_HEADERS } as const;
 
+const CONDITIONS = [
+  'if-none-match',
+  'if-modified-since',
+  'if-match',
+  'if-unmodified-since',
+] as const satisfies readonly (keyof DeliveryHeaders)[];
+
 /** Plans the answer to a GET or HEAD of a stored picture. */
 export function planDelivery(request: DeliveryRequest): DeliveryPlan {
   const unread = planUnread(request);
@@ -101,6 +108,11 @@ export function planDelivery(request: DeliveryRequest): DeliveryPlan {
   if (range === undefined) return { status: 200, headers, range, body: method === 'GET' };
   const contentRange = `bytes ${range.start}-${range.end}/${info.size}`;
   return { status: 206, headers: { ...headers, 'Content-Range': contentRange }, range, body: true };
+}
+
+/** Whether a request has conditions that could leave nothing to read. */
+export function isConditional(headers: DeliveryHeaders): boolean {
+  return CONDITIONS.some((name) => headers[name] !== undefined);
 }
 
 /**

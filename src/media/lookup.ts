@@ -1,11 +1,14 @@
 /** Looks stored pictures up: within a time limit, failures told, nothing left open. */
 import type { Emit } from '../core/events.js';
-import type { ByteRange, DirectUrlOptions, MediaStorage, StoredInfo, StoredObject } from '../core/storage.js';
+import type { ByteRange, DirectUrlOptions, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
+import type { KnownFacts } from './known-facts.js';
 import { storageError } from './picture-store.js';
 
 /** Looks stored objects up. All throw `STORAGE_ERROR` where storage fails or does not answer in time. */
 export interface Lookup {
+  /** What has just been learnt of an object, without asking. */
+  known(key: string): StoredInfo | undefined;
   /** Describes an object. */
   stat(key: string, requestId: string): Promise<StoredInfo | undefined>;
   /** Opens an object. One that opens too late is closed again. */
@@ -16,8 +19,8 @@ export interface Lookup {
 
 /** What looking up takes. */
 export interface LookupOptions {
-  /** Where pictures are. */
-  readonly storage: MediaStorage;
+  /** Where pictures are, and what is known of them. */
+  readonly facts: KnownFacts;
   /** How long storage may take to answer, in milliseconds. */
   readonly storageMs: number;
   /** Raises events. */
@@ -25,7 +28,8 @@ export interface LookupOptions {
 }
 
 /** Makes a lookup. */
-export function createLookup({ storage, storageMs, emit }: LookupOptions): Lookup {
+export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup {
+  const { storage, known } = facts;
   const late = () => new Error(`storage did not answer within ${storageMs} ms`);
 
   async function asked<T>(operation: 'get' | 'stat', requestId: string, ask: () => Promise<T>): Promise<T> {
@@ -38,6 +42,7 @@ export function createLookup({ storage, storageMs, emit }: LookupOptions): Looku
   }
 
   return {
+    known,
     stat: (key, requestId) => asked('stat', requestId, () => storage.stat(key)),
     directUrl: (key, requestId, options) =>
       asked('get', requestId, async () => storage.directUrl?.(key, options)),

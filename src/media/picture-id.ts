@@ -96,9 +96,11 @@ export function parseMediaFile(file: string): MediaFile | undefined {
 }
 
 function isCalendarDay(day: string): boolean {
-  const date = `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`;
-  const instant = Date.parse(date);
-  return !Number.isNaN(instant) && new Date(instant).toISOString().startsWith(date);
+  const [year, month, date] = [Number(day.slice(0, 4)), Number(day.slice(4, 6)) - 1, Number(day.slice(6))];
+  const instant = new Date(Date.UTC(year, month, date));
+  return (
+    instant.getUTCFullYear() === year && instant.getUTCMonth() === month && instant.getUTCDate() === date
+  );
 }
 
 /** True for a media type a picture of ours can have. */

@@ -18,7 +18,14 @@ import { withFaults } from './faults.js';
 import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix } from './keys.js';
 import { readBody } from './object-body.js';
-import { damaged, encodeHeader, type OpenObject, openObject } from './object-file.js';
+import {
+  damaged,
+  encodeHeader,
+  HEADER_READ_BYTES,
+  type OpenObject,
+  type OpenOptions,
+  openObject,
+} from './object-file.js';
 import {
   OBJECT_SUFFIX,
   objectsBelow,
@@ -28,6 +35,7 @@ import {
   removeIncoming,
 } from './object-tree.js';
 import { writeObject } from './object-write.js';
+import { createSoundFiles } from './sound-files.js';
 
 /** Where {@link filesystem} keeps its objects. */
 export interface FilesystemOptions {
@@ -37,6 +45,9 @@ export interface FilesystemOptions {
    */
   readonly root: string;
 }
+
+// A small picture comes with its facts in one read, which a larger one begins with.
+const WHOLE_READ_BYTES = 64 * 1024;
 
 // A writer in another process may hold a temporary file; none holds one for an hour.
 const ORPHAN_GRACE_MS = 3_600_000;
@@ -49,11 +60,13 @@ const ORPHAN_GRACE_MS = 3_600_000;
  * Throws a `ConfigError` for a wrong `root`. Its methods throw a `TypeError` for a key outside the router's grammar
  * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object
  * that is damaged (its `reason` is `damaged`). A header that changed, a file of another length and one under another
- * key's name are noticed when it is opened, changed bytes when the last of them is read. `sweep` removes expired objects, damaged ones whose file says they
- * expired, left-overs of broken-off writes older than an hour, and empty folders.
+ * key's name are noticed when it is opened, changed bytes when the last of them is read, unless the file was found
+ * sound within the last minute and nobody has written to it since. `sweep` removes expired objects, damaged ones whose
+ * file says they expired, left-overs of broken-off writes older than an hour, and empty folders.
  */
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
+  const soundnessOf = createSoundFiles();
   const locate = (key: string): string => {
     checkKey(key);
     return join(root, key) + OBJECT_SUFFIX;
@@ -61,7 +74,7 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
 
   return {
     put: async (key, body, putOptions) => put({ root, path: locate(key), key }, body, putOptions),
-    get: async (key, getOptions) => get(locate(key), key, getOptions),
+    get: async (key, getOptions) => get({ path: locate(key), key, soundnessOf }, getOptions),
     stat: async (key) => stat(locate(key), key),
     delete: async (key) => remove(root, locate(key)),
     async deletePrefix(prefix, { signal } = {}) {
@@ -97,37 +110,47 @@ async function put({ root, path, key }: Place, body: Uint8Array, options: PutOpt
   await withFaults(() => writeObject({ root, path, header, body, expiresAt, signal }));
 }
 
+interface Wanted extends Omit<Place, 'root'> {
+  readonly soundnessOf: ReturnType<typeof createSoundFiles>;
+}
+
 async function get(
-  path: string,
-  key: string,
+  { path, key, soundnessOf }: Wanted,
   { range, signal }: GetOptions = {},
 ): Promise<StoredObject | undefined> {
   signal?.throwIfAborted();
-  const object = await withFaults(() => openLiving(path, key));
+  const firstReadBytes = range === undefined ? WHOLE_READ_BYTES : HEADER_READ_BYTES;
+  const object = await withFaults(() => openLiving(path, { key, firstReadBytes }));
   if (object === undefined) return undefined;
   try {
     signal?.throwIfAborted();
     const { start, end } = resolveRange(range, object.info.size);
-    return { ...object.info, body: readBody(object, { start, end, path, signal }) };
+    // What has been read whole is not waited for.
+    if (object.stamp === undefined) object.file.close().catch(() => undefined);
+    const soundness = soundnessOf(path, object.stamp);
+    return { ...object.info, body: readBody(object, { start, end, path, signal, soundness }) };
   } catch (error) {
-    await object.handle.close();
+    await object.file.close();
     throw error;
   }
 }
 
 async function stat(path: string, key: string): Promise<StoredInfo | undefined> {
-  const object = await withFaults(() => openLiving(path, key));
-  await object?.handle.close();
+  const object = await withFaults(() => openLiving(path, { key, firstReadBytes: HEADER_READ_BYTES }));
+  await object?.file.close();
   return object?.info;
 }
 
 // Links among the folders are not looked for on the way to a read: it would take a look-up for each, and all that
 // can be read through one is an object of ours, stored under this very key.
-async function openLiving(path: string, key: string): Promise<OpenObject | undefined> {
-  const object = await openObject(path);
+async function openLiving(
+  path: string,
+  { key, ...options }: OpenOptions & { readonly key: string },
+): Promise<OpenObject | undefined> {
+  const object = await openObject(path, options);
   if (object === undefined) return undefined;
   if (object.key === key && object.info.expiresAt > Date.now()) return object;
-  await object.handle.close();
+  await object.file.close();
   if (object.key !== key) throw damaged(path, `it was stored as ${object.key}`);
   return undefined;
 }

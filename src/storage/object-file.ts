@@ -10,12 +10,12 @@
  * JSON. The facts name their key, so that an object under another's name is noticed, and the CRC-32 of the bytes: a
  * quarter of what a read costs, where SHA-256 would double it.
  */
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { StoredInfo } from '../core/storage.js';
 import { ImagesError } from '../errors.js';
 import { isMissing } from './faults.js';
+import { type OpenFile, openFile } from './file.js';
 
 /** What the header of an object says. */
 export interface ObjectFacts {
@@ -27,21 +27,26 @@ export interface ObjectFacts {
   readonly bodyCrc32: number;
 }
 
-/** An object file that is open for reading. Whoever gets it closes the handle. */
+/** What tells a file from every other, and from itself with other bytes. */
+export type Stamp = Pick<Stats, 'ino' | 'size' | 'ctimeMs'>;
+
+/** An object file that is open for reading. Whoever gets it closes the file. */
 export interface OpenObject extends ObjectFacts {
   /** The open file. */
-  readonly handle: FileHandle;
-  /** Where its first byte is in the file. */
+  readonly file: OpenFile;
+  /** Where the first byte of the object is in the file. */
   readonly bodyStart: number;
+  /** The object's first bytes, read together with its header. */
+  readonly head: Uint8Array;
+  /** The file as it was opened; `undefined` where all of it has been read already. */
+  readonly stamp: Stamp | undefined;
 }
 
 const MAGIC = Buffer.from('EIR-OBJ1', 'latin1');
 const FIXED_BYTES = 16;
 const MAX_FACTS_BYTES = 256 * 1024;
-// One page: holds the whole header of any ordinary picture, so that it takes one read.
-const FIRST_READ_BYTES = 4096;
-// A link in the place of an object is refused by the system itself. (Windows has no such flag.)
-const READ_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0);
+/** One page holds the header of any ordinary picture. */
+export const HEADER_READ_BYTES = 4096;
 
 /** Makes the header for `facts`. Throws a `TypeError` when they are longer than 256 KiB as JSON. */
 export function encodeHeader(facts: ObjectFacts): Uint8Array {
@@ -60,48 +65,62 @@ export function damaged(path: string, what: string): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
 }
 
+/** What to open. */
+export interface OpenOptions {
+  /** How much to read at once: facts, and as many bytes of the object as fit. At least {@link HEADER_READ_BYTES}. */
+  readonly firstReadBytes: number;
+}
+
 /**
  * Opens the object file at `path`, or answers `undefined` when there is none. Throws when its header is damaged or
  * its length is not the one recorded.
  */
-export async function openObject(path: string): Promise<OpenObject | undefined> {
-  const handle = await open(path, READ_FLAGS).catch((error: unknown) => {
+export async function openObject(path: string, options: OpenOptions): Promise<OpenObject | undefined> {
+  const file = await openFile(path).catch((error: unknown) => {
     if (isMissing(error)) return undefined;
     throw error;
   });
-  if (handle === undefined) return undefined;
+  if (file === undefined) return undefined;
   try {
-    return { handle, ...(await readHeader(handle, path)) };
+    return { file, ...(await readHeader(file, path, options)) };
   } catch (error) {
-    await handle.close();
+    await file.close();
     throw error;
   }
 }
 
-async function readHeader(handle: FileHandle, path: string): Promise<Omit<OpenObject, 'handle'>> {
-  const buffer = Buffer.allocUnsafe(FIRST_READ_BYTES);
-  const [{ size: fileBytes }, { bytesRead }] = await Promise.all([
-    handle.stat(),
-    handle.read(buffer, 0, FIRST_READ_BYTES, 0),
-  ]);
+async function readHeader(
+  file: OpenFile,
+  path: string,
+  { firstReadBytes }: OpenOptions,
+): Promise<Omit<OpenObject, 'file'>> {
+  const buffer = Buffer.allocUnsafeSlow(firstReadBytes);
+  const bytesRead = await file.read(buffer, 0);
   if (bytesRead < FIXED_BYTES || !buffer.subarray(0, MAGIC.byteLength).equals(MAGIC)) {
     throw damaged(path, 'it does not start like an object');
   }
   const factsBytes = buffer.readUInt32BE(8);
   const bodyStart = FIXED_BYTES + factsBytes;
-  if (factsBytes > MAX_FACTS_BYTES || bodyStart > fileBytes) throw damaged(path, 'its header is cut off');
+  if (factsBytes > MAX_FACTS_BYTES) throw damaged(path, 'its header is cut off');
 
   const json =
-    bodyStart <= bytesRead ? buffer.subarray(FIXED_BYTES, bodyStart) : await readFacts(handle, factsBytes);
+    bodyStart <= bytesRead ? buffer.subarray(FIXED_BYTES, bodyStart) : await readFacts(file, factsBytes);
   if (crc32(json) !== buffer.readUInt32BE(12)) throw damaged(path, 'its header has changed');
   const { key, info, bodyCrc32 }: ObjectFacts = JSON.parse(json.toString('utf8'));
-  if (bodyStart + info.size !== fileBytes) {
-    throw damaged(path, `it has ${fileBytes - bodyStart} bytes, ${info.size} are recorded`);
+  const fileBytes = bodyStart + info.size;
+  const head = buffer.subarray(Math.min(bodyStart, bytesRead), Math.min(fileBytes, bytesRead));
+  // What ended short of the buffer, and where it should, has no more bytes.
+  if (bytesRead === fileBytes && bytesRead < firstReadBytes) {
+    return { key, info, bodyCrc32, bodyStart, head, stamp: undefined };
   }
-  return { key, info, bodyCrc32, bodyStart };
+  const stamp = await file.stat();
+  if (stamp.size !== fileBytes) {
+    throw damaged(path, `it has ${stamp.size - bodyStart} bytes, ${info.size} are recorded`);
+  }
+  return { key, info, bodyCrc32, bodyStart, head, stamp };
 }
 
-async function readFacts(handle: FileHandle, bytes: number): Promise<Buffer> {
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(bytes), 0, bytes, FIXED_BYTES);
-  return buffer.subarray(0, bytesRead);
+async function readFacts(file: OpenFile, bytes: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytes);
+  return buffer.subarray(0, await file.read(buffer, FIXED_BYTES));
 }

@@ -7,7 +7,7 @@ import type { Attempts } from './attempts.js';
 import { isMissing, isOccupied } from './faults.js';
 import { makeFolder } from './folders.js';
 import { isKeySegment } from './keys.js';
-import { openObject } from './object-file.js';
+import { HEADER_READ_BYTES, openObject } from './object-file.js';
 import { INCOMING, incomingPath, incomingSince, putBack } from './object-write.js';
 
 /** What the name of every object file ends in. No key can contain it, so an object and a folder never collide. */
@@ -108,8 +108,8 @@ export async function removeIncoming(root: string, before: number, attempts: Att
 
 async function judge(path: string, before: number): Promise<Verdict | 'gone'> {
   try {
-    const object = await openObject(path);
-    await object?.handle.close();
+    const object = await openObject(path, { firstReadBytes: HEADER_READ_BYTES });
+    await object?.file.close();
     if (object === undefined) return 'gone';
     return object.info.expiresAt <= before ? 'expired' : 'living';
   } catch (error) {

@@ -161,6 +161,19 @@ for (const [name, yielded] of Object.entries({ 'before the first byte': 0, 'in t
   });
 }
 
+for (const [name, bytes] of Object.entries({ fewer: 2 * CHUNK.length, more: 6 * CHUNK.length })) {
+  test(`storage with ${name} bytes than it said breaks the connection and raises an event`, async (t) => {
+    const size = 4 * CHUNK.length;
+    const storage = countingStorage(memoryStorage(), () => ({ ...chunksOf(bytes), size: size - 1 }));
+    const app = await createTestApp(t, { storage });
+    const { url } = await draw(app);
+    const { pathname, search } = new URL(url);
+    await assert.rejects(ask({ port: app.port, path: pathname + search }));
+    await until(() => storage.open() === 0);
+    assert.match(String(app.eventsOf('storage.failed')[0]?.cause), new RegExp(`${name}.*announced`));
+  });
+}
+
 test('a picture replaced between two looks is never sent in pieces of both', async (t) => {
   const memory = memoryStorage();
   const storage = countingStorage(memory, () => ({ sha256: '0'.repeat(64) }));
