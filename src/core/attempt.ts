@@ -132,6 +132,7 @@ async function providerCall(order: CallOrder, backend: Backend, tools: CallTools
     outputCompression: native ? compression : undefined,
     seed: seed === undefined ? undefined : (seed + offset) % 2 ** 32,
     signal: deadline.upstream,
+    sendBy: deadline.sendBy,
     fetch: tools.upstreamFetch(deadline.upstream),
   };
 }

@@ -13,6 +13,7 @@ import {
   type CallTools,
   recordFailure,
 } from './call-record.js';
+import { outOfTime } from './deadline.js';
 import { mayFailOver } from './routing.js';
 import type { CallOutcome } from './spend.js';
 
@@ -31,7 +32,7 @@ export async function* runCall(
   for (const backend of route(order, tools)) {
     if (backend === previous && !(await pausedFor(record.outcome, deadline.upstream))) break;
     // What was never sent is not charged.
-    if (deadline.upstream.aborted) break;
+    if (deadline.upstream.aborted || Date.now() > deadline.sendBy) break;
     const turn = tools.routing.begin(backend);
     if (turn === undefined) continue;
     previous = backend;
@@ -71,9 +72,11 @@ function missingError(outcome: CallOutcome, { firstError, order, tools }: Missin
   if (outcome.type === 'ended') {
     return new ProviderError('shape', 'The provider sent fewer pictures than asked.', { billed: 'unknown' });
   }
-  const { reason } = order.deadline.upstream;
+  const { upstream, sendBy } = order.deadline;
+  const { reason } = upstream;
   if (outcome.type === 'unsent') {
-    return isImagesError(reason) ? reason : unavailable(tools.routing.retryAfter(order.backends));
+    if (isImagesError(reason)) return reason;
+    return Date.now() > sendBy ? outOfTime() : unavailable(tools.routing.retryAfter(order.backends));
   }
   const error = mayFailOver(outcome.error) ? firstError : outcome.error;
   if (isProviderError(error)) return error;

@@ -11,6 +11,8 @@ export interface Deadline {
   readonly signal: AbortSignal;
   /** Also aborts when the time for providers is up; pictures that came by then are still finished and stored. */
   readonly upstream: AbortSignal;
+  /** Epoch milliseconds after which nothing more is sent to providers: it would be paid for and cut off. */
+  readonly sendBy: number;
   /** Gives providers the whole time from now on, unless it is up already. */
   restart(): void;
   /** To be called when the client's connection closes early. */
@@ -37,6 +39,12 @@ function timedOut(requestMs: number): ImagesError {
   return new ImagesError('BACKEND_TIMEOUT', message, { billed: 'unknown' });
 }
 
+/** What is told of calls that were not sent because their time was nearly up. */
+export function outOfTime(): ImagesError {
+  const message = 'Too little time was left to ask the provider. Try again shortly.';
+  return new ImagesError('BACKEND_TIMEOUT', message, { billed: 'no' });
+}
+
 /** What requests are told that come while the router shuts down, and those that shutdown cut off. */
 export function shuttingDown(): ImagesError {
   return new ImagesError('OVERLOADED', 'The server is shutting down. Try again shortly.', { retryAfter: 5 });
@@ -49,6 +57,9 @@ export interface DeadlinesOptions {
   /** Milliseconds what was aborted may take to end. @defaultValue `10000` */
   readonly graceMs?: number | undefined;
 }
+
+// No picture comes sooner; of short limits the last tenth.
+const LEAST_MS = 1_000;
 
 /** Waits for work for so long; true when it was over by then. */
 async function settledWithin(work: Promise<void>, ms: number): Promise<boolean> {
@@ -69,11 +80,19 @@ export function createDeadlines({ requestMs, graceMs = 10_000 }: DeadlinesOption
     const client = new AbortController();
     const time = new AbortController();
     const timer = setTimeout(() => time.abort(timedOut(requestMs)), requestMs);
+    const lastMoment = () => Date.now() + requestMs - Math.min(LEAST_MS, requestMs / 10);
+    let sendBy = lastMoment();
     running.add(client);
     return {
       signal: client.signal,
       upstream: AbortSignal.any([client.signal, time.signal]),
-      restart: () => void timer.refresh(),
+      get sendBy() {
+        return sendBy;
+      },
+      restart() {
+        timer.refresh();
+        sendBy = lastMoment();
+      },
       disconnect: () => client.abort(CLIENT_LEFT),
       end() {
         clearTimeout(timer);

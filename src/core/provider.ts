@@ -73,6 +73,11 @@ export interface GenerateCall {
    * call that was not sent yet may throw a `ProviderError` with `billed: 'no'`, and is then not booked.
    */
   readonly signal: AbortSignal;
+  /**
+   * Epoch milliseconds after which too little time is left for a picture to come. A provider with a line of its own
+   * does not send a call then, and throws a `ProviderError` with `billed: 'no'`.
+   */
+  readonly sendBy: number;
   /** The router's outbound `fetch`: no redirects, a cap on decoded bytes, bound to `signal`. */
   readonly fetch: typeof globalThis.fetch;
 }

@@ -1,14 +1,15 @@
 /** The line in front of a server of one's own: it draws so many calls at once, and goes on with those given up. */
 import { createGate } from '../core/gate.js';
+import type { GenerateCall } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 
 /** A line. */
 export interface Line {
   /**
-   * Runs a job when its turn comes. Aborted before that, it throws a `ProviderError` that says so, billed `no`: nothing
-   * was sent.
+   * Runs a job when its turn comes. Aborted before that, or past `sendBy` by then, it throws a `ProviderError` that
+   * says so, billed `no`: nothing was sent.
    */
-  run<T>(job: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  run<T>(job: () => Promise<T>, until: Pick<GenerateCall, 'signal' | 'sendBy'>): Promise<T>;
 }
 
 // For at least so long nobody follows a call that was given up: those behind it often have no more time than it had.
@@ -20,10 +21,14 @@ export function createLine(limit: number): Line {
   let usualMs = 0;
 
   return {
-    async run(job, signal) {
+    async run(job, { signal, sendBy }) {
       const leave = await places.enter(signal).catch(() => {
         throw neverSent();
       });
+      if (Date.now() > sendBy) {
+        leave();
+        throw neverSent();
+      }
       const startedAt = performance.now();
       const passedMs = () => performance.now() - startedAt;
       try {

@@ -70,7 +70,7 @@ export function stableDiffusion(options: StableDiffusionOptions): Provider {
     const checkpoint = find === undefined ? row.checkpoint : await find(server, call.signal);
     const seed = call.seed ?? randomInt(SEEDS);
     const order = { call, seed, settings, checkpoint, endpoint: row.endpoint, server };
-    return await line.run(() => DRAW[spoken](order), call.signal);
+    return await line.run(() => DRAW[spoken](order), call);
   }
 
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import type { TokenPrice, TokenUsage } from '../../src/core/provider.js';
 import { hourly, imageCount, monthly, usd } from '../../src/core/windows.js';
 import { type Billed, ProviderError } from '../../src/errors.js';
@@ -252,4 +252,24 @@ test('a failure to store changes nothing: the picture was drawn and is paid', as
   assert.equal(answer.body.data.data.length, 2);
   assert.equal(answer.body.data.errors[0].code, 'STORAGE_ERROR');
   assert.deepEqual(answer.body.data.usage, { images: 2, cost: '0.120000', currency: 'USD' });
+});
+
+test('a call whose turn comes when the time of its request is nearly up is not sent, and costs nothing', async (t) => {
+  t.after(() => mock.timers.reset());
+  const app = await createTestApp(t, {
+    limits: { requestMs: 60_000, callsAtOnce: 1 },
+    placeholder: {
+      models: [testModel({ maxImages: 1 })],
+      onCall: () => mock.timers.tick(59_500),
+    },
+  });
+  mock.timers.enable({ apis: ['Date'], now: Date.now() });
+  const { status, body } = await app.native({ ...BODY, n: 2 });
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.deepEqual(
+    body.data.errors.map(({ index, code }: { index: number; code: string }) => [index, code]),
+    [[1, 'BACKEND_TIMEOUT']],
+  );
+  assert.equal(app.calls.length, 1);
+  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
 });

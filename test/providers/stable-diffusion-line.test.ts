@@ -76,6 +76,25 @@ test('a call that leaves the line is never sent, and says that it was not billed
   assert.deepEqual(prompts, ['first', 'third']);
 });
 
+test('a call whose turn comes when its time is nearly up is not sent, and lets the next one pass', async (t) => {
+  const { server, finish } = await heldServer(t);
+  const provider = stableDiffusion({ url: server.url, protocol: 'sdapi' });
+  const first = outcome(provider, { prompt: 'first' });
+  await until(() => finish.length === 1);
+  const second = outcome(provider, { prompt: 'second', sendBy: Date.now() });
+  const third = outcome(provider, { prompt: 'third' });
+  await sleep(10);
+  finish[0]?.();
+  const { thrown } = await second;
+  assert.ok(isProviderError(thrown), String(thrown));
+  assert.deepEqual([thrown.kind, thrown.billed], ['rate_limited', 'no']);
+  await until(() => finish.length === 2);
+  finish[1]?.();
+  await Promise.all([first, third]);
+  const prompts = server.to(TXT2IMG).map(({ body }) => JSON.parse(body.toString()).prompt);
+  assert.deepEqual(prompts, ['first', 'third']);
+});
+
 test('a failed call makes room for the next', async (t) => {
   const server = await during(t, createSdapiServer());
   const provider = stableDiffusion({ url: server.url });

@@ -115,7 +115,7 @@ function parsed(text: string): unknown {
 
 /** What a provider was asked, without what belongs to the one request alone. */
 export function asked(call: GenerateCall | undefined): object {
-  const { requestId, signal, fetch: _, ...rest } = call ?? {};
+  const { requestId, signal, sendBy, fetch: _, ...rest } = call ?? {};
   return rest;
 }
 

@@ -28,6 +28,7 @@ export function generateCall(model: Model, changes: Partial<GenerateCall> = {}):
     endUser: undefined,
     metadata: Object.create(null),
     signal,
+    sendBy: Date.now() + 3_600_000,
     fetch: createUpstreamFetch({ maxBytes: MAX_BYTES, signal }),
     ...changes,
   };

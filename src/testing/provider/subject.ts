@@ -153,6 +153,7 @@ function blankCall(model: Model): Omit<GenerateCall, 'signal' | 'fetch'> {
     previews: 0,
     endUser: undefined,
     metadata: Object.create(null),
+    sendBy: Date.now() + 3_600_000,
   };
 }
 
