@@ -18,11 +18,14 @@ interface Task<Ledger> {
   readonly run: (ledger: Ledger) => unknown;
   readonly resolve: (value: never) => void;
   readonly reject: (error: unknown) => void;
-  readonly deadline: number;
+  /** Rejected when so many milliseconds in all were spent on waiting for locks. */
+  readonly givenUpAt: number;
 }
 
 const PATIENCE_MS = 2_000;
 const LONGEST_PAUSE_MS = 8;
+// A pause that took longer was a stall of this process, in which it could not have had the lock.
+const LONGEST_COUNTED_MS = 2 * LONGEST_PAUSE_MS;
 
 // A few milliseconds of work: more would be felt by everything else in the process.
 const BATCH = 20;
@@ -37,6 +40,7 @@ export function createTransactions<Ledger>(
   const waiting: Task<Ledger>[] = [];
   let ledger: Ledger | undefined;
   let working = false;
+  let waitedMs = 0;
 
   function runAll(tasks: readonly Task<Ledger>[]): unknown[] {
     if (ledger === undefined) {
@@ -45,6 +49,16 @@ export function createTransactions<Ledger>(
     }
     const opened = ledger;
     return transact(database, 'BEGIN IMMEDIATE', () => tasks.map(({ run }) => run(opened)));
+  }
+
+  async function pause(pauses: number): Promise<void> {
+    const startedAt = performance.now();
+    await sleep(Math.random() * Math.min(2 ** pauses, LONGEST_PAUSE_MS));
+    waitedMs += Math.min(performance.now() - startedAt, LONGEST_COUNTED_MS);
+  }
+
+  function rejectOverdue(error: unknown): void {
+    while (waiting[0] !== undefined && waiting[0].givenUpAt <= waitedMs) waiting.shift()?.reject(error);
   }
 
   async function work(): Promise<void> {
@@ -61,8 +75,8 @@ export function createTransactions<Ledger>(
       } catch (error) {
         if (isBusy(error)) {
           pauses += 1;
-          rejectOverdue(waiting, error);
-          await sleep(Math.random() * Math.min(2 ** pauses, LONGEST_PAUSE_MS));
+          rejectOverdue(error);
+          await pause(pauses);
           continue;
         }
         if (tasks.length > 1) {
@@ -81,7 +95,7 @@ export function createTransactions<Ledger>(
 
   function write<T>(job: (ledger: Ledger) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      waiting.push({ run: job, resolve, reject, deadline: performance.now() + PATIENCE_MS });
+      waiting.push({ run: job, resolve, reject, givenUpAt: waitedMs + PATIENCE_MS });
       if (working) return;
       working = true;
       void work();
@@ -135,9 +149,4 @@ function isBusy(error: unknown): boolean {
   const { code, errcode } = error as { readonly code?: unknown; readonly errcode?: unknown };
   if (typeof errcode === 'number') return (errcode & 0xff) === SQLITE_BUSY;
   return typeof code === 'string' && code.startsWith('SQLITE_BUSY');
-}
-
-function rejectOverdue<Ledger>(waiting: Task<Ledger>[], error: unknown): void {
-  const now = performance.now();
-  while (waiting[0] !== undefined && waiting[0].deadline <= now) waiting.shift()?.reject(error);
 }

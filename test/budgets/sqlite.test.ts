@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, mock, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'libsql';
 import { type SqliteDatabase, sqliteBudget } from '../../src/budgets/sqlite.js';
 import type { BudgetStore, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
@@ -50,6 +51,22 @@ function column(database: SqliteDatabase, query: string): unknown[] {
 function countRows(database: SqliteDatabase, table: string): number {
   return Number(column(database, `SELECT count(*) FROM images_router_${table}`)[0]);
 }
+
+test('time in which the process stood still is not counted as waiting for a lock', async () => {
+  const file = newFile();
+  const store = open(file);
+  await store.read([]);
+  const other = new Database(file);
+  other.exec('BEGIN IMMEDIATE');
+  const reserved = store.reserve(request({ lines: [line('k')] }));
+  await sleep(50);
+  const end = performance.now() + 2_500;
+  while (performance.now() < end);
+  await sleep(50);
+  other.exec('ROLLBACK');
+  other.close();
+  assert.equal((await reserved).ok, true);
+});
 
 test('making a store touches nothing; the first operation makes tables with a name of ours', async () => {
   const database = new Database(newFile());
