@@ -3,16 +3,17 @@ import { execFileSync } from 'node:child_process';
 const NOBODY = 65_534;
 
 /**
- * Runs work that looks at the files below a folder without the rights of root, to whom no file is unreadable. Where
- * the tests run as an ordinary user it just runs it.
+ * Runs work that meets files and folders below `folder` that nobody may read or change: without the rights of root, who
+ * may. Afterwards whoever runs the tests can read and remove them again.
  */
 export async function asOrdinaryUser<T>(folder: string, work: () => Promise<T>): Promise<T> {
-  if (process.geteuid?.() !== 0) return work();
-  execFileSync('chown', ['-R', String(NOBODY), folder]);
-  process.seteuid?.(NOBODY);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) execFileSync('chown', ['-R', String(NOBODY), folder]);
+  if (isRoot) process.seteuid?.(NOBODY);
   try {
     return await work();
   } finally {
-    process.seteuid?.(0);
+    if (isRoot) process.seteuid?.(0);
+    execFileSync('chmod', ['-R', 'u+rwX', folder]);
   }
 }
