@@ -26,9 +26,10 @@ export function sendBody(res: ServerResponse, { body, length }: SizedBody): Prom
       missing -= chunk.byteLength;
       if (missing < 0) throw new Error('storage has more bytes than it announced');
       if (missing === 0) res.end(chunk);
-      else if (chunk.byteLength === 0 || res.write(chunk)) pull();
+      else if (chunk.byteLength === 0 || res.write(chunk)) void pull();
       else isWaiting = true;
     }
+    // Never rejects: what goes wrong is told by the promise of it all.
     async function pull(): Promise<void> {
       try {
         const { done, value } = await chunks.next();
@@ -42,7 +43,7 @@ export function sendBody(res: ServerResponse, { body, length }: SizedBody): Prom
       }
     }
     function drained(): void {
-      if (isWaiting) pull();
+      if (isWaiting) void pull();
       isWaiting = false;
     }
     res.on('drain', drained);
@@ -52,6 +53,6 @@ export function sendBody(res: ServerResponse, { body, length }: SizedBody): Prom
       chunks.return?.()?.catch(() => undefined);
       resolve();
     });
-    pull();
+    void pull();
   });
 }
