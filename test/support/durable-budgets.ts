@@ -32,7 +32,8 @@ const OPEN = {
     };
   },
   async redis(url) {
-    const client = createClient({ url }).on('error', ignored);
+    // The driver's own patience with a command it could not send yet is 5 seconds: too little for a flood on a busy machine.
+    const client = createClient({ url, commandOptions: { timeout: 60_000 } }).on('error', ignored);
     await client.connect();
     return {
       ...redisBudget({ send: (...command) => client.sendCommand(command) }),
