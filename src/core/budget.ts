@@ -62,7 +62,7 @@ export interface ReserveLine {
   readonly limit: number;
   /** What to hold. */
   readonly amount: number;
-  /** Epoch milliseconds after which the row may be purged; `null` never. */
+  /** Epoch milliseconds after which the row may be purged, the latest of its reserves; `null` never. */
   readonly expiresAt: number | null;
 }
 

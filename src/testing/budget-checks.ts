@@ -3,6 +3,7 @@
  * Leases are waited for in real time, so the whole list takes some seconds.
  */
 import { concurrencyChecks } from './budget/concurrency-checks.js';
+import { expiryChecks } from './budget/expiry-checks.js';
 import { integerChecks } from './budget/integer-checks.js';
 import { lapseChecks } from './budget/lapse-checks.js';
 import { onceChecks } from './budget/once-checks.js';
@@ -19,6 +20,7 @@ export const budgetChecks: readonly Check<CreateBudget>[] = [
   ...reserveChecks,
   ...commitChecks,
   ...releaseChecks,
+  ...expiryChecks,
   ...lapseChecks,
   ...onceChecks,
   ...integerChecks,

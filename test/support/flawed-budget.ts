@@ -16,6 +16,8 @@ import type { Flaw } from './budget-flaws.js';
 interface HeldLine extends CommitLine {
   /** The bucket's row may be purged; this ledger books nothing there. */
   readonly expired?: boolean;
+  /** The bucket's row was purged too early. */
+  readonly purged?: boolean;
 }
 
 interface Entry {
@@ -30,13 +32,15 @@ interface Entry {
 interface Ledger {
   entries: Entry[];
   limits: Map<string, number>;
+  /** When a bucket expires, as its first reserve said. */
+  expiries: Map<string, number>;
   /** Leases of holds that were settled and that are not forgotten. */
   leases: Pick<Entry, 'id' | 'lines' | 'lapsesAt'>[];
 }
 
 /** Opens instances over one ledger with this flaw, or a sound one. */
 export function flawedBudget(flaw?: Flaw): () => BudgetStore {
-  const empty = (): Ledger => ({ entries: [], limits: new Map(), leases: [] });
+  const empty = (): Ledger => ({ entries: [], limits: new Map(), expiries: new Map(), leases: [] });
   const shared = empty();
   return () => open(flaw === 'instances-apart' ? empty() : shared, flaw);
 }
@@ -45,13 +49,19 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
   const find = (id: string) => ledger.entries.find((entry) => entry.id === id);
   const holder = (key: string) =>
     ledger.entries.find((entry) => entry.once?.key === key && entry.state !== 'released');
-  const fold = (key: string) => (flaw === 'keys-case-folded' ? key.toLowerCase() : key);
+  const fold = (key: string) => {
+    if (flaw === 'keys-cut') return key.slice(0, 64);
+    return flaw === 'keys-case-folded' ? key.toLowerCase() : key;
+  };
+  const isPurged = (line: HeldLine) =>
+    line.purged ||
+    (flaw === 'expiry-of-first-call' && (ledger.expiries.get(line.key) ?? Infinity) < Date.now());
 
   function balance(key: string): { key: string; spent: number; held: number } {
     let [spent, held] = [0, 0];
     for (const entry of ledger.entries) {
       for (const line of entry.lines) {
-        if (fold(line.key) !== fold(key)) continue;
+        if (fold(line.key) !== fold(key) || isPurged(line)) continue;
         if (entry.state === 'pending') held += line.amount;
         else spent += line.amount;
       }
@@ -176,7 +186,7 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
       const rest = flaw === 'commit-keeps-rest' ? Math.max(held.amount, line.amount) : line.amount;
       const amount = flaw === 'commit-clipped-to-hold' ? Math.min(held.amount, line.amount) : rest;
       const lapsed = flaw === 'late-commit-adds' && entry.state === 'lapsed' ? held.amount : 0;
-      return [{ key: held.key, amount: amount + lapsed }];
+      return [{ ...held, amount: amount + lapsed }];
     });
   }
 
@@ -198,7 +208,8 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
       if (early) return early;
       const refused = refusals(lines);
       if (flaw === 'check-then-add') await pause();
-      const entry: Partial<Entry> & { id: string } = { id, lapsesAt: Date.now() + leaseMs, state: 'pending' };
+      const lease = flaw === 'lease-capped' ? Math.min(leaseMs, 5_000) : leaseMs;
+      const entry: Partial<Entry> & { id: string } = { id, lapsesAt: Date.now() + lease, state: 'pending' };
       if (refused.length > 0) {
         if (flaw === 'partial-hold') {
           const fitting = lines.filter(({ key }) => !refused.some((line) => line.key === key));
@@ -212,7 +223,11 @@ function open(ledger: Ledger, flaw: Flaw | undefined): BudgetStore {
         key,
         amount,
         expired: (expiresAt ?? now) < now,
+        purged: flaw === 'windowed-not-kept' && expiresAt !== null,
       }));
+      for (const { key, expiresAt } of lines) {
+        if (!ledger.expiries.has(key)) ledger.expiries.set(key, expiresAt ?? Infinity);
+      }
       return answer(add({ ...entry, once, lines: held }));
     },
     async recall(once) {

@@ -9,6 +9,7 @@ import {
   expectRefused,
   expectSeen,
   hold,
+  inAnHour,
   lapsedHold,
   line,
   must,
@@ -19,6 +20,9 @@ import {
 
 /** A lease in which a hold can be settled, also on a busy machine. */
 const SETTLED_WITHIN_MS = 1_000;
+
+/** Longer than leases that somebody would think long enough, and much shorter than those of the router. */
+const PATIENCE_MS = 5_500;
 
 /** A lapsed hold counts as spent until a late commit or release says better. */
 export const lapseChecks: readonly Check<CreateBudget>[] = [
@@ -58,6 +62,20 @@ export const lapseChecks: readonly Check<CreateBudget>[] = [
       await sleep(1.2 * SETTLED_WITHIN_MS);
       await expectBalance(store, { key: booked, spent: 7, held: 0 });
       await expectBalance(store, { key: free, spent: 0, held: 0 });
+    },
+  }),
+  must({
+    id: 'lapse.not-before-its-time',
+    title: 'A hold with a long lease is still pending after some seconds.',
+    async run({ store }) {
+      const [key, once] = [unique('bucket'), onceKey()];
+      const lines = [line({ key, amount: 7, limit: 10, expiresAt: inAnHour() })];
+      const held = await hold(store, { once, lines });
+      await sleep(PATIENCE_MS);
+      await expectBalance(store, { key, spent: 0, held: 7 });
+      assert.equal((await store.recall(once))?.state, 'pending');
+      assert.equal(await store.commit(held, [{ key, amount: 2 }]), 'settled');
+      await expectBalance(store, { key, spent: 2, held: 0 });
     },
   }),
   must({

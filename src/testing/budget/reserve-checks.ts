@@ -1,5 +1,7 @@
 /** Checks of `reserve` and `read`: what fits, what does not, and what is left behind. */
 import assert from 'node:assert/strict';
+import { createHash, randomUUID } from 'node:crypto';
+import type { Once } from '../../core/budget.js';
 import type { Check } from '../check.js';
 import {
   byKey,
@@ -213,6 +215,24 @@ export const reserveChecks: readonly Check<CreateBudget>[] = [
         plain(balances),
         keys.map((key, index) => ({ key, spent: 0, held: index + 1 })),
       );
+    },
+  }),
+  must({
+    id: 'keys.are-whole',
+    title: 'Buckets and once keys of the greatest length the router uses differ where only their end does.',
+    async run({ store }) {
+      // <per>/<owner>/<unit>/<name>/<start of the window>
+      const prefix = `tenant/${randomUUID().replaceAll('-', '')}/images/${'n'.repeat(64)}/2026-05-14T12:3`;
+      const lines = [0, 1, 2].map((minute) => line({ key: `${prefix}${minute}`, amount: minute + 1 }));
+      const digest = createHash('sha256').update(prefix).digest('hex').slice(1);
+      const [once, other] = ['a', 'b'].map((end) => ({ key: digest + end, fingerprint: digest + end })) as [
+        Once,
+        Once,
+      ];
+      await hold(store, { once, lines });
+      for (const { key, amount } of lines) await expectBalance(store, { key, spent: 0, held: amount });
+      assert.equal(await store.recall(other), undefined);
+      assert.equal((await store.recall({ ...once, fingerprint: other.fingerprint }))?.state, 'conflict');
     },
   }),
 ];

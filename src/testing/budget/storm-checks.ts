@@ -9,6 +9,7 @@ import {
   byKey,
   type CreateBudget,
   expectBalance,
+  inAnHour,
   line,
   must,
   plain,
@@ -66,7 +67,12 @@ function nextStep({ random, prefix, holds }: Storm, number: number): Step {
   const kind = random(10);
   if (kind < 5) {
     const lines = keys.map((index) =>
-      line({ key: bucket(index), amount: random(12), limit: LIMITS[index] ?? 0 }),
+      line({
+        key: bucket(index),
+        amount: random(12),
+        limit: LIMITS[index] ?? 0,
+        expiresAt: index % 2 === 0 ? inAnHour() : null,
+      }),
     );
     const leaseMs = random(25) === 0 ? SHORT_LEASE_MS : 3_600_000;
     return {
@@ -125,7 +131,7 @@ async function work(store: BudgetStore, random: Random, tallies: ReadonlyMap<str
   };
   for (let round = 0; round < ROUNDS; round += 1) {
     const keys = [...tallies.keys()].filter(() => random(2) === 0);
-    const lines = keys.map((key) => line({ key, amount: random(6), limit: LIMIT }));
+    const lines = keys.map((key) => line({ key, amount: random(6), limit: LIMIT, expiresAt: inAnHour() }));
     const result = await store.reserve(request({ lines }));
     for (const { key, spent, held } of await store.read(keys)) {
       assert.ok(

@@ -42,6 +42,11 @@ export function unique(label: string): string {
   return `${label}/${randomUUID()}`;
 }
 
+/** An expiry no check lives to see, though it will come. */
+export function inAnHour(): number {
+  return Date.now() + 3_600_000;
+}
+
 /** A line whose bucket never expires and has room for 1,000, unless told. */
 export function line(parts: Partial<ReserveLine> = {}): ReserveLine {
   return { key: unique('bucket'), limit: 1_000, amount: 1, expiresAt: null, ...parts };
