@@ -276,7 +276,9 @@ function createControls(config: Config, parts: Parts): Omit<ImagesRouterControls
       if (verify && storage.list === undefined) {
         throw new ConfigError('storage', 'has no list(), so its pictures cannot be found to be verified');
       }
-      const [swept] = await Promise.allSettled([storage.sweep?.({ before: Date.now(), signal })]);
+      const { retentionSeconds } = config.media;
+      const sweeping = storage.sweep?.({ before: Date.now(), retentionSeconds, signal });
+      const [swept] = await Promise.allSettled([sweeping]);
       const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
       // Only now: what could not be removed keeps nothing from being verified.
       if (swept.status === 'rejected') throw swept.reason;

@@ -99,6 +99,11 @@ export interface StoredObject extends StoredInfo {
 export interface SweepOptions {
   /** Epoch milliseconds: what expired before this goes. */
   readonly before: number;
+  /**
+   * How long pictures are kept, variants as long as their originals. With it a storage need not look at keys of a day
+   * (`<tenant tag>/<yyyy>/<mm>/<dd>/…`, UTC) that began less than this before the instant. @defaultValue not known
+   */
+  readonly retentionSeconds?: number | undefined;
   /** Stops between objects when aborted. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -16,7 +16,7 @@ import { ConfigError } from '../errors.js';
 import { createAttempts } from './attempts.js';
 import { withFaults } from './faults.js';
 import { refuseLinks, syncDirectory } from './folders.js';
-import { checkKey, checkPrefix } from './keys.js';
+import { checkKey, checkPrefix, isOfYoungDay } from './keys.js';
 import { readBody } from './object-body.js';
 import {
   damaged,
@@ -61,8 +61,8 @@ const ORPHAN_GRACE_MS = 3_600_000;
  * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object
  * that is damaged (its `reason` is `damaged`). A header that changed, a file of another length and one under another
  * key's name are noticed when it is opened, changed bytes when the last of them is read, unless the file was found
- * sound within the last minute and nobody has written to it since. `sweep` removes expired objects, damaged ones whose
- * file says they expired, left-overs of broken-off writes older than an hour, and empty folders.
+ * sound within the last minute and nobody has written to it since. `sweep` removes expired objects, damaged ones a
+ * week after their file's modification time, left-overs of broken-off writes older than an hour, and empty folders.
  */
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
@@ -183,7 +183,8 @@ async function removeTree(root: string, directory: string, signal: AbortSignal |
   });
 }
 
-async function sweep(root: string, { before, signal }: SweepOptions): Promise<SweepResult> {
+async function sweep(root: string, options: SweepOptions): Promise<SweepResult> {
+  const { before, signal } = options;
   const attempts = createAttempts(signal);
   let removed = 0;
   let orphans = 0;
@@ -191,13 +192,18 @@ async function sweep(root: string, { before, signal }: SweepOptions): Promise<Sw
     const verdict = await removeExpired(root, path, before);
     if (verdict === 'expired') removed += 1;
     if (verdict === 'damaged') orphans += 1;
-    return verdict !== 'living';
+    return verdict !== 'kept';
   };
-  await attempts.run(() => pruneBelow(root, { remove: removeFile, attempts }));
+  const passesBy = (directory: string) => isOfYoungDay(keyBelow(root, directory), options);
+  await attempts.run(() => pruneBelow(root, { remove: removeFile, passesBy, attempts }));
   const youngest = Math.min(before, Date.now()) - ORPHAN_GRACE_MS;
   orphans += (await attempts.run(() => removeIncoming(root, youngest, attempts))) ?? 0;
   attempts.end();
   return { removed, orphans };
+}
+
+function keyBelow(root: string, path: string): string {
+  return relative(root, path).replaceAll(sep, '/');
 }
 
 async function* list(
@@ -212,7 +218,7 @@ async function* list(
     for (;;) {
       const { done, value: path } = await withFaults(() => files.next());
       if (done === true) return await withFaults(async () => attempts.end());
-      yield relative(root, path).replaceAll(sep, '/').slice(0, -OBJECT_SUFFIX.length);
+      yield keyBelow(root, path).slice(0, -OBJECT_SUFFIX.length);
     }
   } finally {
     // Closes the folders of a listing that is left early.

@@ -21,12 +21,17 @@ function isObjectName(name: string): boolean {
 export interface Pruning {
   /** Removes the file, or leaves it and answers `false`. */
   readonly remove: (path: string) => Promise<boolean>;
+  /** True for a folder that is not to be entered. */
+  readonly passesBy?: ((directory: string) => boolean) | undefined;
   /** Keeps a file or a folder that fails from ending it. */
   readonly attempts: Attempts;
 }
 
-/** What became of an object file: `damaged` ones could not have been read by anyone. */
-type Verdict = 'living' | 'expired' | 'damaged';
+/** What an object file is to a sweep: `damaged` ones cannot be read by anyone and have been kept for long enough. */
+type Verdict = 'kept' | 'expired' | 'damaged' | 'gone';
+
+// Whatever rewrites or cuts a file sets its modification time to now. It is left to be found, told of and restored.
+const DAMAGED_GRACE_MS = 7 * 86_400_000;
 
 /** Does what {@link pruneBelow} does, then removes `directory` itself if it is empty. Answers whether it is gone. */
 export async function prune(directory: string, pruning: Pruning): Promise<boolean> {
@@ -49,7 +54,9 @@ export async function pruneBelow(directory: string, pruning: Pruning): Promise<n
 }
 
 async function pruneEntry(path: string, entry: Dirent, pruning: Pruning): Promise<boolean> {
-  if (entry.isDirectory() && isKeySegment(entry.name)) return prune(path, pruning);
+  if (entry.isDirectory() && isKeySegment(entry.name)) {
+    return pruning.passesBy?.(path) !== true && prune(path, pruning);
+  }
   return entry.isFile() && entry.name.endsWith(OBJECT_SUFFIX) && pruning.remove(path);
 }
 
@@ -72,14 +79,11 @@ export async function* objectsBelow(directory: string, attempts: Attempts): Asyn
 
 /**
  * Removes the object file at `path` if it expired before an instant, in epoch milliseconds, and answers what it was.
- * Files whose modification time lies after it are not opened.
+ * Files whose modification time lies after it are not opened, damaged ones removed a week after theirs.
  */
-export async function removeExpired(root: string, path: string, before: number): Promise<Verdict | 'gone'> {
-  const modified = await lstat(path).then((entry) => entry.mtimeMs, whenMissing(undefined));
-  if (modified === undefined) return 'gone';
-  if (modified > before) return 'living';
+export async function removeExpired(root: string, path: string, before: number): Promise<Verdict> {
   const verdict = await judge(path, before);
-  if (verdict === 'gone' || verdict === 'living') return verdict;
+  if (verdict === 'gone' || verdict === 'kept') return verdict;
 
   // Somebody may store the key again between this look and the removal. So the file is taken aside, looked at
   // again where no one can replace it, and put back if it is a new one.
@@ -87,7 +91,7 @@ export async function removeExpired(root: string, path: string, before: number):
   await makeFolder(dirname(aside));
   if (!(await rename(path, aside).then(() => true, whenMissing(false)))) return 'gone';
   const taken = await judge(aside, before);
-  if (taken === 'living') await putBack(aside, path);
+  if (taken === 'kept') await putBack(aside, path);
   await rm(aside, { force: true });
   return taken;
 }
@@ -106,15 +110,18 @@ export async function removeIncoming(root: string, before: number, attempts: Att
   return removed;
 }
 
-async function judge(path: string, before: number): Promise<Verdict | 'gone'> {
+async function judge(path: string, before: number): Promise<Verdict> {
+  const modified = await lstat(path).then((entry) => entry.mtimeMs, whenMissing(undefined));
+  if (modified === undefined) return 'gone';
+  if (modified > before) return 'kept';
   try {
     const object = await openObject(path, { firstReadBytes: HEADER_READ_BYTES });
     await object?.file.close();
     if (object === undefined) return 'gone';
-    return object.info.expiresAt <= before ? 'expired' : 'living';
+    return object.info.expiresAt <= before ? 'expired' : 'kept';
   } catch (error) {
-    if (isImagesError(error)) return 'damaged';
-    throw error;
+    if (!isImagesError(error)) throw error;
+    return modified <= before - DAMAGED_GRACE_MS ? 'damaged' : 'kept';
   }
 }
 

@@ -32,14 +32,6 @@ export interface ObjectAnswer extends ObjectHead {
   readonly body: Readable;
 }
 
-/** An object in a listing. */
-export interface ListedObject {
-  /** Its name in the bucket. */
-  readonly name: string;
-  /** When it was stored, in epoch milliseconds. */
-  readonly modifiedAt: number;
-}
-
 /** What to store. */
 export interface BucketPut extends Pick<PutOptions, 'contentType' | 'sha256' | 'signal'> {
   /** The whole object. */
@@ -58,8 +50,8 @@ export interface Bucket {
   head(name: string, signal?: AbortSignal): Promise<ObjectHead | undefined>;
   /** Removes objects, whether they are there or not; all it can before it throws. */
   remove(names: readonly string[], signal?: AbortSignal): Promise<void>;
-  /** What is below a prefix, up to a thousand at a time. */
-  pages(prefix: string, signal?: AbortSignal): AsyncIterable<readonly ListedObject[]>;
+  /** The names of what is below a prefix, up to a thousand at a time. */
+  pages(prefix: string, signal?: AbortSignal): AsyncIterable<readonly string[]>;
   /** Signs a URL. `expiresIn` is in whole seconds from `signedAt`, epoch milliseconds. */
   sign(name: string, options: SignOptions): Promise<string>;
   /** Ends its connections, unless the client is the host's. */
@@ -164,10 +156,7 @@ export function createBucket(options: S3Options): Bucket {
       let token: string | undefined;
       do {
         const page = await pageAfter(prefix, token, signal);
-        yield (page.Contents ?? []).map(({ Key = '', LastModified }) => ({
-          name: Key,
-          modifiedAt: LastModified?.getTime() ?? 0,
-        }));
+        yield (page.Contents ?? []).map(({ Key = '' }) => Key);
         token = page.IsTruncated ? page.NextContinuationToken : undefined;
       } while (token !== undefined);
     },

@@ -17,8 +17,10 @@ const DAY_S = 86_400;
 const ID = 'express-images-router';
 
 /**
- * Makes a lifecycle configuration for a bucket: objects below the prefix go a day after the last of them has expired,
- * and so do uploads that were begun and never ended. Give it to `PutBucketLifecycleConfiguration`, which replaces the
+ * Makes a lifecycle configuration for a bucket: originals below the prefix go a day or two after they expired, and
+ * uploads a day after they were begun and never ended. A server counts from when it took an object. So smaller versions
+ * and what waited while storage was down, which expire with the picture they belong to, go up to `retentionSeconds` and
+ * two days after that. Give it to `PutBucketLifecycleConfiguration`, which replaces the
  * rules a bucket has: add those you want to keep. Throws a `ConfigError` for wrong options.
  */
 export function s3Lifecycle(options: S3LifecycleOptions = {}): BucketLifecycleConfiguration {

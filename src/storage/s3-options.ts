@@ -22,12 +22,6 @@ export interface S3Options {
    * @defaultValue one is made
    */
   readonly client?: S3Client | undefined;
-  /**
-   * How long pictures are kept, as in `media.retentionSeconds`: a sweep then does not ask about younger ones, which
-   * takes a request each.
-   * @defaultValue `0`
-   */
-  readonly retentionSeconds?: number | undefined;
 }
 
 const CLIENT_OPTIONS = ['region', 'endpoint', 'forcePathStyle', 'credentials'] as const;
@@ -40,7 +34,7 @@ const AGENT = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY };
 
 /** Throws a `ConfigError` for what cannot be right. */
 export function checkS3Options(options: S3Options): void {
-  const { bucket, endpoint, client, retentionSeconds = 0 } = options;
+  const { bucket, endpoint, client } = options;
   if (typeof bucket !== 'string' || bucket === '')
     throw new ConfigError('bucket', 'must be the name of a bucket');
   resolvePrefix(options.prefix);
@@ -50,9 +44,6 @@ export function checkS3Options(options: S3Options): void {
   const other = CLIENT_OPTIONS.find((name) => options[name] !== undefined);
   if (client !== undefined && other !== undefined) {
     throw new ConfigError(other, 'belongs to the client, which is given ready-made');
-  }
-  if (!Number.isFinite(retentionSeconds) || retentionSeconds < 0) {
-    throw new ConfigError('retentionSeconds', 'must be a number of seconds');
   }
 }
 

@@ -1,9 +1,9 @@
 /** Storage in a bucket of AWS S3 or a server that speaks its protocol: Ceph, MinIO, R2, Garage. */
 import type { MediaStorage, StoredInfo, SweepOptions, SweepResult } from '../core/storage.js';
 import { type Attempts, createAttempts } from './attempts.js';
-import { checkKey, checkPrefix, isKeySegment } from './keys.js';
+import { checkKey, checkPrefix, isKeySegment, isOfYoungDay } from './keys.js';
 import { discard, readBody } from './s3-body.js';
-import { type Bucket, createBucket, type ListedObject } from './s3-bucket.js';
+import { type Bucket, createBucket } from './s3-bucket.js';
 import { decodeFacts, encodeFacts, expiryOf } from './s3-facts.js';
 import { checkS3Options, resolvePrefix, type S3Options } from './s3-options.js';
 
@@ -27,7 +27,6 @@ const HEADS_AT_ONCE = 16;
 export function s3(options: S3Options): MediaStorage {
   checkS3Options(options);
   const root = resolvePrefix(options.prefix);
-  const { retentionSeconds = 0 } = options;
   const bucket = createBucket(options);
   const nameOf = (key: string): string => {
     checkKey(key);
@@ -75,19 +74,17 @@ export function s3(options: S3Options): MediaStorage {
       const attempts = createAttempts(signal);
       await attempts.run(async () => {
         for await (const page of bucket.pages(root + prefix, signal)) {
-          const names = page.map(({ name }) => name);
-          await attempts.run(() => bucket.remove(names, signal));
+          await attempts.run(() => bucket.remove(page, signal));
         }
       });
       attempts.end();
     },
-    sweep: async ({ before, signal }) =>
-      sweep(bucket, { root, before, signal, minAgeMs: retentionSeconds * 1000 }),
+    sweep: async (sweepOptions) => sweep(bucket, root, sweepOptions),
     async *list(prefix, { signal } = {}) {
       if (prefix !== '') checkPrefix(prefix);
       signal?.throwIfAborted();
       for await (const page of bucket.pages(root + prefix, signal)) {
-        yield* page.map(({ name }) => name.slice(root.length)).filter(isKey);
+        yield* page.map((name) => name.slice(root.length)).filter(isKey);
       }
     },
     async directUrl(key, { expiresAt, ...answer }) {
@@ -105,20 +102,16 @@ function living(info: StoredInfo): StoredInfo | undefined {
   return info.expiresAt > Date.now() ? info : undefined;
 }
 
-interface Sweep extends SweepOptions {
-  readonly root: string;
-  /** Younger objects cannot have expired. */
-  readonly minAgeMs: number;
-}
-
-async function sweep(bucket: Bucket, { root, before, signal, minAgeMs }: Sweep): Promise<SweepResult> {
+async function sweep(bucket: Bucket, root: string, options: SweepOptions): Promise<SweepResult> {
+  const { before, signal } = options;
   const attempts = createAttempts(signal);
   let removed = 0;
   await attempts.run(async () => {
     for await (const page of bucket.pages(root, signal)) {
-      const old = page.filter(
-        ({ name, modifiedAt }) => modifiedAt <= before - minAgeMs && isKey(name.slice(root.length)),
-      );
+      const old = page.filter((name) => {
+        const key = name.slice(root.length);
+        return isKey(key) && !isOfYoungDay(key, options);
+      });
       const expired = await expiredOf(bucket, old, { before, signal, attempts });
       await attempts.run(() => bucket.remove(expired, signal));
       removed += expired.length;
@@ -131,18 +124,17 @@ async function sweep(bucket: Bucket, { root, before, signal, minAgeMs }: Sweep):
 
 async function expiredOf(
   bucket: Bucket,
-  objects: readonly ListedObject[],
+  names: readonly string[],
   { before, signal, attempts }: SweepOptions & { readonly attempts: Attempts },
 ): Promise<string[]> {
   const expired: string[] = [];
-  const look = async ({ name }: ListedObject) => {
+  const look = async (name: string) => {
     const expiresAt = expiryOf((await bucket.head(name, signal))?.facts);
     if (expiresAt !== undefined && expiresAt <= before) expired.push(name);
   };
-  for (let at = 0; at < objects.length; at += HEADS_AT_ONCE) {
-    await Promise.all(
-      objects.slice(at, at + HEADS_AT_ONCE).map((object) => attempts.run(() => look(object))),
-    );
+  for (let at = 0; at < names.length; at += HEADS_AT_ONCE) {
+    const some = names.slice(at, at + HEADS_AT_ONCE);
+    await Promise.all(some.map((name) => attempts.run(() => look(name))));
   }
   return expired;
 }

@@ -22,6 +22,7 @@ import { factsOf, keyOf, readAndHash } from './samples.js';
 const small = Buffer.from('a small picture');
 const big = Buffer.alloc(3_000_000, 'a big picture ');
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 function storageError(cause: RegExp) {
   return (error: unknown) =>
@@ -298,17 +299,45 @@ test('a sweep removes left-overs of broken-off writes once they are older than a
   assert.deepEqual((await readdir(join(root, '@incoming'))).sort(), [young, 'not-ours'].sort());
 });
 
-test('a sweep removes unreadable objects whose file says they expired, and counts them as orphans', async (t) => {
+test('a sweep leaves unreadable objects for a week, and then counts them as orphans', async (t) => {
   const root = await temporaryFolder(t);
   const storage = filesystem({ root });
+  await storage.put(keyOf('rewritten'), small, factsOf(small));
+  await storage.put(keyOf('cut'), small, factsOf(small));
+  // Whoever writes to a file sets its modification time to now.
+  await writeFile(pathOf(root, keyOf('rewritten')), 'rotten');
+  await truncate(pathOf(root, keyOf('cut')), 300);
   const now = Date.now();
-  await storage.put(keyOf('expired'), small, factsOf(small));
-  await storage.put(keyOf('living'), small, factsOf(small));
-  for (const name of ['expired', 'living']) await writeFile(pathOf(root, keyOf(name)), 'rotten');
-  await utimes(pathOf(root, keyOf('expired')), now / 1000 - 10, now / 1000 - 10);
-  await utimes(pathOf(root, keyOf('living')), now / 1000 + 3600, now / 1000 + 3600);
-  assert.deepEqual(await storage.sweep?.({ before: now }), { removed: 0, orphans: 1 });
-  await assert.rejects(storage.get(keyOf('living')), storageError(/original/));
+  for (const before of [now + HOUR_MS, now + 7 * DAY_MS - HOUR_MS]) {
+    assert.deepEqual(await storage.sweep?.({ before }), { removed: 0, orphans: 0 });
+  }
+  for (const name of ['rewritten', 'cut'])
+    await assert.rejects(storage.get(keyOf(name)), storageError(/original/));
+  assert.deepEqual(await storage.sweep?.({ before: now + 7 * DAY_MS + HOUR_MS }), { removed: 0, orphans: 2 });
+});
+
+test('a sweep that knows how long pictures are kept enters no day that cannot hold an expired one', async (t) => {
+  const root = await temporaryFolder(t);
+  const storage = filesystem({ root });
+  const keys = ['x/2026/02/03/a/original', 'x/2026/02/04/b/original', 'x/no/day/at/all'];
+  for (const key of keys) await storage.put(key, small, factsOf(small, { expiresAt: 1 }));
+  await mkdir(join(root, 'x/2026/02/04/empty'));
+  const sweep = (before: number) => storage.sweep?.({ before, retentionSeconds: 2 * 86_400 });
+  const due = Date.UTC(2026, 1, 6);
+  assert.deepEqual(await sweep(due - 1), { removed: 2, orphans: 0 });
+  assert.deepEqual(await readdir(join(root, 'x')), ['2026']);
+  assert.deepEqual(await readdir(join(root, 'x/2026/02')), ['04']);
+  assert.deepEqual((await readdir(join(root, 'x/2026/02/04'))).sort(), ['b', 'empty']);
+  assert.deepEqual(await sweep(due), { removed: 1, orphans: 0 });
+  assert.deepEqual(await readdir(root), ['@incoming']);
+});
+
+test('a sweep keeps what was stored when pictures were kept longer', async (t) => {
+  const storage = filesystem({ root: await temporaryFolder(t) });
+  await storage.put('x/2026/02/03/a/original', small, factsOf(small, { expiresAt: Date.now() + HOUR_MS }));
+  const swept = await storage.sweep?.({ before: Date.now(), retentionSeconds: 86_400 });
+  assert.deepEqual(swept, { removed: 0, orphans: 0 });
+  assert.ok(await storage.stat('x/2026/02/03/a/original'), 'it is still there');
 });
 
 test('a sweep leaves alone what is not ours', async (t) => {

@@ -1,6 +1,6 @@
 /** What is stored and no longer what was stored: an error, never wrong bytes, and found by a sweep that verifies. */
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, stat, utimes, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { MediaStorage } from '../../src/core/storage.js';
@@ -145,6 +145,17 @@ test('a sweep that verifies finds what is swapped, cut and rotten, says whose it
   for (const { id } of found) await app.router.deletePicture(id ?? '');
   assert.deepEqual(await app.router.sweep({ verify: true }), { ...report, checked: 2, damaged: 0 });
   assert.equal((await readdir(join(fileOf(sound[0]), '..'))).length, 1, 'what is sound is still there');
+});
+
+test('a file that was rewritten or cut just now is told as damaged and kept, however long pictures are kept', async (t) => {
+  const { app, fileOf } = await appOnDisk(t);
+  const [short, header] = [await draw(app), await draw(app, { seed: 2 })];
+  await truncate(fileOf(short.id), 900);
+  await writeFile(fileOf(header.id), (await readFile(fileOf(header.id))).fill(0, 30, 31));
+  const report = { removed: 0, orphans: 0, checked: 2, damaged: 2, unread: 0 };
+  assert.deepEqual(await app.router.sweep({ verify: true }), report);
+  assert.equal(app.eventsOf('storage.damaged').length, 2);
+  for (const { id } of [short, header]) assert.ok(await stat(fileOf(id)), 'it is still there');
 });
 
 test('a sweep that verifies compares with the digest, whatever the storage itself checks', async (t) => {
