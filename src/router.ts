@@ -51,6 +51,7 @@ import { imageJobs } from './pipeline/gate.js';
 import { createInputChecker, createInputConverter } from './pipeline/input.js';
 import { createTransformer } from './pipeline/transform.js';
 import { createUpstreamFetch } from './providers/upstream.js';
+import { createUpstreamAgents } from './providers/upstream-request.js';
 
 /** What the router can do beside routing. */
 export interface ImagesRouterControls {
@@ -131,6 +132,7 @@ function createParts(config: Config) {
   });
   const accounting = createRowWriter(config, emit);
   const routing = createRouting();
+  const agents = createUpstreamAgents();
   const images = createImages({
     catalog,
     ledger,
@@ -149,7 +151,7 @@ function createParts(config: Config) {
     admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
     callsAtOnce: limits.callsAtOnce,
     unknownCost: spend.unknownCost,
-    upstreamFetch: (signal) => createUpstreamFetch({ maxBytes: limits.upstreamBytes, signal }),
+    upstreamFetch: (signal) => createUpstreamFetch({ maxBytes: limits.upstreamBytes, signal, agents }),
   });
   const intake = createIntake({
     identify: config.identify,
@@ -176,6 +178,7 @@ function createParts(config: Config) {
     lookup,
     storage,
     spool,
+    agents,
   };
 }
 
@@ -245,12 +248,13 @@ function accountingRoutes(options: UsageOptions): readonly Route[] {
 }
 
 async function shutDown({ providers, budget, usage, limits }: Config, parts: Parts): Promise<void> {
-  const { deadlines, ledger, accounting, spool, storage } = parts;
+  const { deadlines, ledger, accounting, spool, storage, agents } = parts;
   await deadlines.close(limits.drainMs);
   const drained = AbortSignal.timeout(limits.drainMs);
   await Promise.all([ledger.drain(drained), accounting.drain(drained), spool.close(drained)]);
   const closing = [...providers, storage, budget, usage].map(async (part) => part?.close?.());
   const failed = (await Promise.allSettled(closing)).filter((result) => result.status === 'rejected');
+  for (const agent of Object.values(agents)) agent.destroy();
   if (failed.length === 0) return;
   throw new AggregateError(
     failed.map(({ reason }) => reason),

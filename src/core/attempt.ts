@@ -45,13 +45,16 @@ export async function* runAttempt(
   }
 }
 
+/** Why a call failed that nobody waited for. */
+const LEFT: Error = new Error('the call was left before it ended');
+
 /** Reads the provider's events to their end. */
 async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
   const { order, record, tools, backend } = turn;
   const { upstream } = order.deadline;
   let end: EndEvent | undefined;
   try {
-    record.outcome = { type: 'failed', error: new Error('the call was left before it ended') };
+    record.outcome = { type: 'failed', error: LEFT };
     const events = backend.provider.generate(await providerCall(order, backend, tools));
     for await (const event of abortable(events, upstream)) {
       if (event.type === 'end') {
@@ -100,7 +103,7 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
     const { contentCredentials = false } = provider;
     const drawn = { ...order, model: model.slug, index, contentCredentials };
     const picture = await deliverPicture(event, drawn, tools);
-    const { bytes, ...facts } = picture;
+    const { bytes, release: _, ...facts } = picture;
     if (bytes === undefined && facts.stored?.waiting) {
       record.waiting.push(facts);
       return recordFailure(record, index, notYetStored());

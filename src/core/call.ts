@@ -41,6 +41,8 @@ export async function* runCall(
     firstError ??= record.outcome.error;
     if (answered.size > 0 || !mayFailOver(record.outcome.error)) break;
   }
+  // Errors know where they were made, which costs more than all else here: none is made for nothing.
+  if (answered.size === priced.n) return;
   const missing = missingError(record.outcome, { firstError, order, tools });
   for (let index = 0; index < priced.n; index += 1) {
     if (!answered.has(index)) yield recordFailure(record, offset + index, missing);

@@ -78,14 +78,16 @@ export function createDeadlines({ requestMs, graceMs = 10_000 }: DeadlinesOption
 
   function start(): Deadline {
     const client = new AbortController();
-    const time = new AbortController();
-    const timer = setTimeout(() => time.abort(timedOut(requestMs)), requestMs);
+    // Not by `AbortSignal.any()`, whose signals cost more than the rest of a deadline.
+    const upstream = new AbortController();
+    client.signal.addEventListener('abort', () => upstream.abort(client.signal.reason), { once: true });
+    const timer = setTimeout(() => upstream.abort(timedOut(requestMs)), requestMs);
     const lastMoment = () => Date.now() + requestMs - Math.min(LEAST_MS, requestMs / 10);
     let sendBy = lastMoment();
     running.add(client);
     return {
       signal: client.signal,
-      upstream: AbortSignal.any([client.signal, time.signal]),
+      upstream: upstream.signal,
       get sendBy() {
         return sendBy;
       },

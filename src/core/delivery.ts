@@ -21,6 +21,8 @@ export interface Delivery {
 export interface DeliveredPicture extends PictureFacts {
   /** Its bytes, where they are wanted; else they are let go, so that a request holds one picture at a time. */
   readonly bytes: Uint8Array | undefined;
+  /** To be called when they were sent, and are kept nowhere else. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** What delivering takes. */
@@ -70,6 +72,8 @@ export async function deliverPicture(
   try {
     const { bytes } = event.image;
     const picture = await finish({ bytes, size, format, compression, contentCredentials, signal });
+    const isCopy = picture.bytes.buffer !== bytes.buffer;
+    if (isCopy) event.release?.();
     const keeping = delivery.stored
       ? store(picture, { tenant, requestId, model, again: delivery.again, signal })
       : undefined;
@@ -79,6 +83,8 @@ export async function deliverPicture(
       index,
       stored,
       bytes: delivery.bytes ? picture.bytes : undefined,
+      // A storage that did not answer in time may be at it still.
+      release: delivery.stored ? undefined : isCopy ? picture.release : event.release,
       byteLength: picture.bytes.byteLength,
       contentType: picture.contentType,
       size: picture.size,

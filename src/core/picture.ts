@@ -25,6 +25,8 @@ export interface FinishedPicture {
   readonly contentType: ImageContentType;
   /** Its true pixels. */
   readonly size: Size;
+  /** Frees the memory of its bytes, where they are nobody else's; to be called when nobody reads them any more. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** Checks and finishes a picture. Throws `UPSTREAM_SHAPE_MISMATCH` when it is none, broken, or of another shape. */

@@ -109,6 +109,11 @@ export interface ImageEvent {
   readonly revisedPrompt?: string | undefined;
   /** The seed that was used. */
   readonly seed?: number | undefined;
+  /**
+   * Called once at most, when the router needs the bytes no longer: their memory may be reused or freed. Left out
+   * where garbage collection does.
+   */
+  readonly release?: (() => void) | undefined;
 }
 
 /** A picture the vendor withheld. At most one per index, instead of its `image`. */

@@ -2,18 +2,28 @@
  * Bodies written piece by piece. A picture goes out in base64 slice by slice, at the client's pace, so that no body of
  * megabytes ever becomes one string.
  */
-import { once } from 'node:events';
 import type { Response } from 'express';
 import { beginJson, sendText } from './exchange.js';
 
-/** A piece of a body: text as it is, or a picture to be written in base64. */
-export type Piece = string | Uint8Array;
+/** A picture to be written in base64. */
+export interface PicturePiece {
+  /** Its bytes. */
+  readonly bytes: Uint8Array;
+  /** Called when it was written. */
+  readonly release?: (() => void) | undefined;
+}
+
+/** A piece of a body: text as it is, or a picture. */
+export type Piece = string | PicturePiece;
 
 /** The pieces of a JSON object: a picture, and fields that do not name it. */
-export function pictureObject(bytes: Uint8Array | undefined, fields: object): readonly Piece[] {
+export function pictureObject(
+  { bytes, release }: { readonly [Key in keyof PicturePiece]?: PicturePiece[Key] | undefined },
+  fields: object,
+): readonly Piece[] {
   if (bytes === undefined) return [JSON.stringify(fields)];
   const others = JSON.stringify(fields).slice(1);
-  return ['{"b64_json":"', bytes, others === '}' ? '"}' : `",${others}`];
+  return ['{"b64_json":"', { bytes, release }, others === '}' ? '"}' : `",${others}`];
 }
 
 // Whole groups of three bytes, so that base64 of the slices is base64 of the whole. Slices of 96 KB take V8 seven times as
@@ -28,7 +38,10 @@ const STALLED_MS = 120_000;
 export async function writePieces(res: Response, pieces: readonly Piece[]): Promise<void> {
   for (const piece of pieces) {
     if (typeof piece === 'string') await write(res, piece, 'utf8');
-    else for (const slice of slices(piece)) await write(res, slice, 'latin1');
+    else {
+      for (const slice of slices(piece.bytes)) await write(res, slice, 'latin1');
+      piece.release?.();
+    }
   }
 }
 
@@ -41,7 +54,7 @@ export async function sendPieces(res: Response, pieces: AsyncIterable<Piece>): P
   let length = 0;
   for await (const piece of pieces) {
     waiting.push(piece);
-    length += piece.length;
+    length += typeof piece === 'string' ? piece.length : piece.bytes.byteLength;
     if (length < WHOLE_LENGTH) continue;
     beginJson(res);
     await writePieces(res, waiting);
@@ -56,7 +69,7 @@ export async function sendPieces(res: Response, pieces: AsyncIterable<Piece>): P
 }
 
 function textOf(piece: Piece): string {
-  return typeof piece === 'string' ? piece : [...slices(piece)].join('');
+  return typeof piece === 'string' ? piece : [...slices(piece.bytes)].join('');
 }
 
 /** A picture's base64, in parts of some length. */
@@ -68,12 +81,20 @@ function* slices(bytes: Uint8Array): Generator<string, void> {
 }
 
 async function write(res: Response, text: string, encoding: 'utf8' | 'latin1'): Promise<void> {
-  if (res.destroyed || res.write(text, encoding)) return;
-  const gone = new AbortController();
-  const closed = () => gone.abort();
-  const stalled = setTimeout(() => res.destroy(), STALLED_MS);
-  res.once('close', closed);
-  await once(res, 'drain', { signal: gone.signal }).catch(() => undefined);
-  res.off('close', closed);
-  clearTimeout(stalled);
+  if (!res.destroyed && !res.write(text, encoding)) await drained(res);
+}
+
+/** Resolves when the client took what was written, or has left. */
+function drained(res: Response): Promise<void> {
+  return new Promise((resolve) => {
+    const stalled = setTimeout(() => res.destroy(), STALLED_MS);
+    const go = () => {
+      clearTimeout(stalled);
+      res.off('drain', go);
+      res.off('close', go);
+      resolve();
+    };
+    res.on('drain', go);
+    res.on('close', go);
+  });
 }

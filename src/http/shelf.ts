@@ -43,7 +43,11 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
     async put(event) {
       const { picture } = event;
       const path = bytesInMemory + sizeOf(event) > maxBytesInMemory ? await file(event) : undefined;
-      const kept = path === undefined ? event : { ...event, picture: { ...picture, bytes: undefined } };
+      const kept =
+        path === undefined
+          ? event
+          : { ...event, picture: { ...picture, bytes: undefined, release: undefined } };
+      if (path !== undefined) picture.release?.();
       bytesInMemory += sizeOf(kept);
       waiting.set(picture.index, { event: kept, path });
     },

@@ -29,6 +29,7 @@ const HEARTBEAT_MS = 15_000;
 /** The data of an event. */
 interface Frame {
   readonly bytes?: Uint8Array | undefined;
+  readonly release?: (() => void) | undefined;
   readonly fields: object;
 }
 
@@ -64,9 +65,9 @@ function createWriter(res: Response): SseWriter {
       return begun;
     },
     begin,
-    async write(name, { bytes, fields }) {
+    async write(name, { fields, ...picture }) {
       begin();
-      await writePieces(res, [`event: ${name}\ndata: `, ...pictureObject(bytes, fields), '\n\n']);
+      await writePieces(res, [`event: ${name}\ndata: `, ...pictureObject(picture, fields), '\n\n']);
     },
     end() {
       clearTimeout(late);
@@ -117,7 +118,7 @@ async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<v
       // What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings.
       const usage = openaiUsage(event.outcome.tokens);
       const fields = { ...held.fields, usage, ...extras(event.outcome) };
-      await writer.write(`${prefix}.completed`, { bytes: held.bytes, fields });
+      await writer.write(`${prefix}.completed`, { ...held, fields });
     }
   }
 }
@@ -139,7 +140,7 @@ function partialFrame(
 }
 
 function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPicture): Frame {
-  const { index, bytes, revisedPrompt } = picture;
+  const { index, bytes, release, revisedPrompt } = picture;
   const fields = {
     type: `${prefix}.completed`,
     index,
@@ -148,5 +149,5 @@ function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPic
     ...openaiFacts(head, picture),
     usage: openaiUsage(NO_TOKENS),
   };
-  return { bytes, fields };
+  return { bytes, release, fields };
 }

@@ -45,7 +45,7 @@ export async function* answerPieces(
     if (event.type === 'started') yield wording.opening(event.head);
     if (event.type === 'picture') {
       yield separator;
-      yield* pictureObject(event.picture.bytes, wording.picture(event.picture, link));
+      yield* pictureObject(event.picture, wording.picture(event.picture, link));
       separator = ',';
     }
     if (event.type === 'finished') yield wording.closing(event.outcome, requestId);

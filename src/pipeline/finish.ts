@@ -1,5 +1,6 @@
 /** Makes of what a provider sent what was ordered, or says that it cannot be. */
 import type { Size } from '../core/image.js';
+import { giveBack } from '../core/memory.js';
 import type { FinishedPicture, FinishPicture, PictureOrder } from '../core/picture.js';
 import { ImagesError } from '../errors.js';
 import { type Container, readContainer } from './container.js';
@@ -58,7 +59,9 @@ export function createFinisher(options: FinisherOptions): FinishPicture {
       order.signal.throwIfAborted();
       if (fault !== undefined) throw mismatch(FAULTS.broken, fault);
     }
-    return { bytes, contentType: `image/${container.format}`, size };
+    const isOurs = bytes.buffer !== order.bytes.buffer;
+    const release = isOurs ? () => giveBack(bytes) : undefined;
+    return { bytes, contentType: `image/${container.format}`, size, release };
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { isProviderError, ProviderError } from '../errors.js';
 import { refusalIn } from './imagen-safety.js';
-import { networkFailure } from './upstream.js';
+import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
   FILTERED,

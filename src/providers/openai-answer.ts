@@ -1,8 +1,9 @@
 /** From OpenAI's answer to pictures. Nothing in it is believed: servers that speak this protocol are many. */
-import type { EncodedImage } from '../core/image.js';
+import { giveBack } from '../core/memory.js';
 import type { ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import { createPictureJson } from './picture-json.js';
+import { bodyOf } from './upstream.js';
 
 /** What was asked, as far as reading the answer depends on it. */
 export interface Expected {
@@ -49,11 +50,6 @@ function shareOf({ headers }: Response, n: number): number | undefined {
   return length > 0 && !headers.has('content-encoding') ? Math.ceil((length / n) * 0.75) : undefined;
 }
 
-/** The body of an answer; nothing where there is none. */
-export function bodyOf({ body }: Response): AsyncIterable<Uint8Array> {
-  return body ?? new ReadableStream({ start: (controller) => controller.close() });
-}
-
 /** What a step of parsing answers. A `SyntaxError` tells of the answer's text: it becomes our own words. */
 function parsed<T>(step: () => T, response: Response): T {
   try {
@@ -91,13 +87,14 @@ export function typeOf({ output_format: format }: JsonObject): string | undefine
 }
 
 /** A picture as it lies in an answer, and the prompt as it was rewritten; `undefined` for one that is unreadable. */
-export function readPicture(
-  item: JsonObject,
-  type: string,
-): { readonly image: EncodedImage; readonly revisedPrompt: string | undefined } | undefined {
+export function readPicture(item: JsonObject, type: string): Omit<ImageEvent, 'type' | 'index'> | undefined {
   const { b64_json: bytes, revised_prompt: revised } = item;
   if (!Buffer.isBuffer(bytes)) return undefined;
-  return { image: { bytes, type }, revisedPrompt: typeof revised === 'string' ? revised : undefined };
+  return {
+    image: { bytes, type },
+    revisedPrompt: typeof revised === 'string' ? revised : undefined,
+    release: () => giveBack(bytes),
+  };
 }
 
 /** Passes on what is reported, however implausible; what is no number becomes NaN, which nobody mistakes for one. */

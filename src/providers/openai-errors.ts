@@ -4,7 +4,7 @@
  */
 import type { Model } from '../core/provider.js';
 import { isProviderError, ProviderError } from '../errors.js';
-import { networkFailure } from './upstream.js';
+import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
   FILTERED,

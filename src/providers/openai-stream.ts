@@ -3,17 +3,10 @@
  * refuses to stream more; the same events come from edits, under names of their own.
  */
 import type { ImageEvent, PreviewEvent, TokenUsage } from '../core/provider.js';
-import {
-  bodyOf,
-  isObject,
-  type JsonObject,
-  readPicture,
-  readUsage,
-  shapeError,
-  typeOf,
-} from './openai-answer.js';
+import { isObject, type JsonObject, readPicture, readUsage, shapeError, typeOf } from './openai-answer.js';
 import { toStreamError } from './openai-errors.js';
 import { END_OF_STREAM, readEvents, type ServerSentEvent } from './server-sent-events.js';
+import { bodyOf } from './upstream.js';
 
 /** What was asked, as far as reading the stream depends on it. */
 export interface ExpectedStream {

@@ -94,6 +94,7 @@ export interface OpenAIOptions {
 export function openai(options: OpenAIOptions = {}): Provider {
   checkOptions(options);
   const client = options.client === undefined ? ownClient(options) : hostClient(options.client);
+  const clientOf = options.client === undefined ? remembered(client) : copies(client);
   const atOpenAI = isOpenAIHost(client.baseURL);
   const deployment = options.azure?.deployment;
   const rows = openaiCatalog({
@@ -110,7 +111,7 @@ export function openai(options: OpenAIOptions = {}): Provider {
     try {
       const row = rows.get(call.model.slug);
       if (row === undefined) throw new ProviderError('rejected', 'No such model here.', { billed: 'no' });
-      const response = await send({ call, row, client, options });
+      const response = await send({ call, row, clientOf, options });
       const usage = isEventStream(response)
         ? yield* readStream(response, { previews, type })
         : yield* readImages(response, { n, type });
@@ -134,26 +135,27 @@ export function openai(options: OpenAIOptions = {}): Provider {
 interface Sending {
   readonly call: GenerateCall;
   readonly row: OpenAIModel;
-  readonly client: OpenAI;
+  readonly clientOf: (deployment: string) => OpenAI;
   readonly options: OpenAIOptions;
 }
 
-async function send({ call, row, client, options }: Sending): Promise<Response> {
+async function send({ call, row, clientOf, options }: Sending): Promise<Response> {
   const { fetch, signal } = call;
   const { upstreamId } = row.model;
   const names = options.azure?.deployment;
   const deployment = (typeof names === 'object' ? names[upstreamId] : names) ?? upstreamId;
-  const bound = copyOf(client, deployment, { fetch, maxRetries: 0, timeout: NO_TIMEOUT_MS });
+  const client = clientOf(deployment);
+  const fetchOptions: CallOptions = { [FETCH_OF_CALL]: fetch };
   const headers = { ...(await ownHeaders(options, signal)), 'X-Client-Request-Id': call.requestId };
   const parts = { call, row, settings: options };
   if (call.operation === 'generate') {
     const body = requestFields(parts) as unknown as OpenAI.ImageGenerateParams;
-    return await bound.images.generate(body, { signal, headers }).asResponse();
+    return await client.images.generate(body, { signal, headers, fetchOptions }).asResponse();
   }
   // Not `images.edit()`, which changes line ends and uses `fetch` for more than the request.
   const { bytes, contentType } = editForm(parts);
-  const form = { body: bytes, signal, headers: { ...headers, 'Content-Type': contentType } };
-  return await bound.post('/images/edits', form).asResponse();
+  const form = { body: bytes, signal, headers: { ...headers, 'Content-Type': contentType }, fetchOptions };
+  return await client.post('/images/edits', form).asResponse();
 }
 
 const OPENAI_URL = 'https://api.openai.com/v1';
@@ -183,6 +185,37 @@ function ownClient({ apiKey, baseURL, organization, project, azure }: OpenAIOpti
     organization: null,
     project: null,
   });
+}
+
+/** The key under which a request's options hold the `fetch` of its call; the SDK passes all of them on. */
+const FETCH_OF_CALL = Symbol('the fetch of the call');
+
+type CallOptions = NonNullable<ClientOptions['fetchOptions']> & {
+  readonly [FETCH_OF_CALL]: GenerateCall['fetch'];
+};
+
+const BY_CALL = {
+  maxRetries: 0,
+  timeout: NO_TIMEOUT_MS,
+  fetch: (url, init) => {
+    const { [FETCH_OF_CALL]: fetch, ...rest } = init as RequestInit & CallOptions;
+    return fetch(url, rest);
+  },
+} as const satisfies ClientOptions;
+
+/** Copies of our own client, made once: that costs as much as a small request. */
+function remembered(client: OpenAI): (deployment: string) => OpenAI {
+  const known = new Map<string, OpenAI>();
+  return (deployment) => {
+    const found = known.get(deployment) ?? copyOf(client, deployment, BY_CALL);
+    known.set(deployment, found);
+    return found;
+  };
+}
+
+/** Copies of the host's client, made as it is now: its host may give it another key while it runs. */
+function copies(client: OpenAI): (deployment: string) => OpenAI {
+  return (deployment) => copyOf(client, deployment, BY_CALL);
 }
 
 /** Copies a client. Version 6 forgets what only Azure has, and edits do not find their deployment by themselves. */

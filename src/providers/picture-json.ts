@@ -91,7 +91,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
       for (let at = 0; at < chunk.length; at += 1) {
         if (isInText) {
           const end = position.stepText(chunk, at);
-          if (sink !== undefined) sink.write(chunk.toString('latin1', at, end));
+          if (sink !== undefined) sink.write(chunk.subarray(at, end));
           if (sink !== undefined) start = end;
           at = end;
         }

@@ -4,7 +4,7 @@
  */
 import { type ErrorDetail, isProviderError, ProviderError } from '../errors.js';
 import { isObject, parseJson } from './stable-diffusion-json.js';
-import { networkFailure } from './upstream.js';
+import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
   FILTERED,

@@ -2,7 +2,10 @@
  * The one way out: a `fetch` that follows no redirect, cuts answers at a size, obeys the call's signal, and fails
  * with our own words. Adapters hand it to their vendor's SDK.
  */
-import { ProviderError } from '../errors.js';
+import type { IncomingMessage } from 'node:http';
+import { isProviderError, ProviderError } from '../errors.js';
+import { networkFailure } from './upstream-failure.js';
+import { decodedBody, plainRequest, sendRequest, type UpstreamAgents } from './upstream-request.js';
 
 /** The bounds of one call. */
 export interface UpstreamFetchOptions {
@@ -10,6 +13,11 @@ export interface UpstreamFetchOptions {
   readonly maxBytes: number;
   /** Ends requests and bodies still being read; its reason is what they fail with. */
   readonly signal: AbortSignal;
+  /**
+   * Connections to use.
+   * @defaultValue those of the process
+   */
+  readonly agents?: UpstreamAgents | undefined;
 }
 
 /**
@@ -18,22 +26,78 @@ export interface UpstreamFetchOptions {
  * `unavailable` or `timeout` for a network that fails. Aborted, it throws the signal's reason.
  */
 export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globalThis.fetch {
+  const { maxBytes, agents } = options;
   return async (input, init) => {
     refuseOddTarget(input);
     const own = init?.signal ?? (input instanceof Request ? input.signal : undefined);
-    const signal = own ? AbortSignal.any([options.signal, own]) : options.signal;
-    const response = await guard(fetch(input, { ...init, redirect: 'manual', signal }), signal);
-    if (response.body === null && response.status < 300) return response;
-    if (response.status < 200 || response.status > 599 || isRedirect(response)) {
-      await response.body?.cancel();
-      throw brokenAnswer('The provider answered with a redirect or a status nobody knows.', response.status);
+    const signals = own ? [options.signal, own] : [options.signal];
+    throwIfAborted(signals);
+    const plain = plainRequest(input, init);
+    const sent = plain
+      ? sendRequest({ ...plain, signals }, agents).then(plainAnswer)
+      : fetch(input, { ...init, redirect: 'manual', signal: AbortSignal.any(signals) }).then(fetchedAnswer);
+    const answer = await sent.catch((error: unknown) => fail(error, signals));
+    // What `fetch` hides of a redirect has the status 0.
+    if (answer.status < 200 || answer.status > 599 || (answer.status >= 300 && answer.status < 400)) {
+      answer.discard();
+      throw brokenAnswer('The provider answered with a redirect or a status nobody knows.', answer.status);
     }
-    return capBody(response, { maxBytes: options.maxBytes, signal });
+    return toResponse(answer, answer.body && capped(answer.body, { maxBytes, signals, answer }));
   };
 }
 
-function isRedirect(response: Response): boolean {
-  return response.type === 'opaqueredirect' || (response.status >= 300 && response.status < 400);
+/** The body of an answer as it arrives: where it is one of ours, without the detour by web streams. */
+export function bodyOf(response: Response): AsyncIterable<Uint8Array> {
+  return bodies.get(response) ?? response.body ?? new ReadableStream({ start: (empty) => empty.close() });
+}
+
+const bodies = new WeakMap<Response, AsyncIterable<Uint8Array>>();
+
+/** An answer whose body nobody has read yet. */
+interface Answer extends Pick<Response, 'status' | 'statusText' | 'headers'> {
+  readonly body: AsyncIterable<Uint8Array> | null;
+  /** Gives the body up and closes its socket. */
+  discard(): void;
+}
+
+// Answers that have no body, whatever their sender thinks. A `Response` refuses to have one for them.
+const BODILESS: ReadonlySet<number | undefined> = new Set([204, 205]);
+
+function plainAnswer(incoming: IncomingMessage): Answer {
+  const { statusCode: status = 0, statusMessage: statusText = '', headersDistinct } = incoming;
+  const headers = new Headers();
+  for (const [name, values] of Object.entries(headersDistinct)) {
+    for (const value of values ?? []) headers.append(name, value);
+  }
+  const isBodiless = BODILESS.has(status);
+  if (isBodiless) incoming.resume();
+  const body = isBodiless ? null : decodedBody(incoming);
+  return { status, statusText, headers, body, discard: () => void incoming.destroy() };
+}
+
+function fetchedAnswer({ status, statusText, headers, body }: Response): Answer {
+  return { status, statusText, headers, body, discard: () => void body?.cancel().catch(() => undefined) };
+}
+
+function toResponse(
+  { status, statusText, headers, discard }: Answer,
+  body: AsyncGenerator<Uint8Array, void> | null,
+): Response {
+  if (body === null) return new Response(null, { status, statusText, headers });
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await body.next();
+        if (done === true) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: discard,
+    },
+    { highWaterMark: 0 },
+  );
+  const response = new Response(stream, { status, statusText, headers });
+  bodies.set(response, body);
+  return response;
 }
 
 function refuseOddTarget(input: string | URL | Request): void {
@@ -46,102 +110,39 @@ function refuseOddTarget(input: string | URL | Request): void {
   });
 }
 
-function capBody(response: Response, { maxBytes, signal }: UpstreamFetchOptions): Response {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return response;
-  let bytesRead = 0;
-  const body = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const { done, value } = await guard(reader.read(), signal);
-        if (done) return controller.close();
-        bytesRead += value.byteLength;
-        if (bytesRead > maxBytes) {
-          // Cancelling closes the socket: an endless body must not go on arriving.
-          await reader.cancel();
-          throw brokenAnswer('The provider sent more than an answer may hold.', response.status);
-        }
-        controller.enqueue(value);
-      },
-      cancel: (reason) => reader.cancel(reason),
-    },
-    { highWaterMark: 0 },
-  );
-  const { status, statusText, headers } = response;
-  return new Response(body, { status, statusText, headers });
+interface Bounds {
+  readonly maxBytes: number;
+  readonly signals: readonly AbortSignal[];
+  readonly answer: Answer;
 }
 
-async function guard<T>(step: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Leaving it early, as an error does, closes the socket: an endless body must not go on arriving. */
+async function* capped(
+  body: AsyncIterable<Uint8Array>,
+  { maxBytes, signals, answer: { status } }: Bounds,
+): AsyncGenerator<Uint8Array, void> {
+  let bytesRead = 0;
   try {
-    return await step;
+    for await (const chunk of body) {
+      bytesRead += chunk.byteLength;
+      if (bytesRead > maxBytes) throw brokenAnswer('The provider sent more than an answer may hold.', status);
+      yield chunk;
+    }
   } catch (error) {
-    signal.throwIfAborted();
-    throw networkFailure(error);
+    fail(error, signals);
   }
+}
+
+function throwIfAborted(signals: readonly AbortSignal[]): void {
+  for (const signal of signals) signal.throwIfAborted();
+}
+
+/** Throws the reason of an abort, or our own words. */
+function fail(error: unknown, signals: readonly AbortSignal[]): never {
+  throwIfAborted(signals);
+  throw isProviderError(error) ? error : networkFailure(error);
 }
 
 function brokenAnswer(message: string, status: number): ProviderError {
   return new ProviderError('shape', message, { billed: 'unknown', status });
-}
-
-/** Failures before a byte of the request was sent: nothing can have been billed. */
-const NOT_SENT: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'ENETUNREACH',
-  'EHOSTUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'CERT_HAS_EXPIRED',
-  'CERT_NOT_YET_VALID',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-]);
-
-/** undici gives up by itself after five silent minutes. */
-const TOO_SLOW: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT']);
-
-/** Broken compression and broken HTTP. */
-const MALFORMED = /^(Z_|HPE_|UND_ERR_RES_)/;
-
-/**
- * Turns what `fetch` throws when the network fails into a `ProviderError` that says whether the request can have
- * been billed. Nothing of the original survives but its error code: texts hold addresses, and more.
- */
-export function networkFailure(error: unknown): ProviderError {
-  const code = networkCode(error);
-  const cause = { code };
-  if (code !== undefined && NOT_SENT.has(code)) {
-    return new ProviderError('unavailable', 'The provider could not be reached.', { billed: 'no', cause });
-  }
-  if (code !== undefined && TOO_SLOW.has(code)) {
-    return new ProviderError('timeout', 'The provider was silent for too long.', {
-      billed: 'unknown',
-      cause,
-    });
-  }
-  if (code !== undefined && MALFORMED.test(code)) {
-    return new ProviderError('shape', "The provider's answer is malformed.", { billed: 'unknown', cause });
-  }
-  return new ProviderError('unavailable', 'The connection to the provider failed.', {
-    billed: 'unknown',
-    cause,
-  });
-}
-
-/** The error code nearest to the surface: `fetch` wraps it in one cause, SDKs in two or three. */
-function networkCode(error: unknown): string | undefined {
-  let current = error;
-  for (let depth = 0; depth < 5; depth += 1) {
-    if (typeof current !== 'object' || current === null) return undefined;
-    const { code, name, cause } = current as Readonly<Record<'code' | 'name' | 'cause', unknown>>;
-    if (typeof code === 'string' && /^[A-Z][A-Z0-9_]{2,60}$/.test(code)) return code;
-    // Since Node 24 these have no code of their own.
-    if (name === 'HTTPParserError') return 'HPE_UNKNOWN';
-    current = cause;
-  }
-  return undefined;
 }

@@ -12,7 +12,7 @@ interface Layer {
 }
 
 /** Helpers of core that know nothing of it; everyone may use them at run time. */
-const PURE = ['core/base64', 'core/gate', 'core/wait'];
+const PURE = ['core/base64', 'core/gate', 'core/memory', 'core/wait'];
 
 /** Who may import whom, by folder or file below src. A file's own row wins over its folder's. */
 const LAYERS: Readonly<Record<string, Layer>> = {
@@ -66,6 +66,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       'options',
       'errors',
       'providers/upstream',
+      'providers/upstream-request',
       'express',
       'node:',
     ],

@@ -4,9 +4,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { inspect } from 'node:util';
-import { createGzip, gzipSync } from 'node:zlib';
+import { brotliCompressSync, createGzip, gzipSync } from 'node:zlib';
 import { isProviderError, type ProviderError } from '../../src/errors.js';
-import { createUpstreamFetch } from '../../src/providers/upstream.js';
+import { createUpstreamFetch, bodyOf as rawBodyOf } from '../../src/providers/upstream.js';
+import { createUpstreamAgents } from '../../src/providers/upstream-request.js';
 
 interface LocalServer {
   readonly url: string;
@@ -266,3 +267,82 @@ test('a body that is given up closes its socket', patient, async (t) => {
   await response.body?.cancel();
   assert.equal(await server.left, true);
 });
+
+test('connections are kept for the next request, and closed with their agents', patient, async (t) => {
+  const ports: (number | undefined)[] = [];
+  const server = await serve(t, ({ socket }, response) => {
+    ports.push(socket.remotePort);
+    response.end('x');
+  });
+  const agents = createUpstreamAgents();
+  for (let request = 0; request < 3; request += 1) {
+    await bodyOf(createUpstreamFetch({ maxBytes: 1, signal: never, agents })(server.url));
+    // The connection is free a turn of the event loop after the body's end.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(new Set(ports).size, 1);
+  for (const agent of Object.values(agents)) agent.destroy();
+});
+
+test('a body is read where it arrives, and its cap and its signal hold there too', patient, async (t) => {
+  const server = await serve(t, (_request, response) => response.write('x'.repeat(1000)));
+  const controller = new AbortController();
+  const { signal } = controller;
+  const small = await createUpstreamFetch({ maxBytes: 999, signal })(server.url);
+  const error = await failureOf(bytesOf(rawBodyOf(small)));
+  assert.equal(error.kind, 'shape');
+  const large = await createUpstreamFetch({ maxBytes: 1001, signal })(server.url);
+  const reading = bytesOf(rawBodyOf(large));
+  const reason = new Error('the deadline');
+  setImmediate(() => controller.abort(reason));
+  await assert.rejects(reading, (thrown) => thrown === reason);
+});
+
+for (const [coding, compress] of [
+  ['gzip', gzipSync],
+  ['br', brotliCompressSync],
+] as const) {
+  test(`a body in ${coding} is asked for, and decompressed`, async (t) => {
+    const server = await serve(t, (_request, response) => {
+      response.writeHead(200, { 'content-encoding': coding }).end(compress('picture'.repeat(100)));
+    });
+    const body = await bodyOf(createUpstreamFetch({ maxBytes: 1000, signal: never })(server.url));
+    assert.equal(body.toString(), 'picture'.repeat(100));
+    assert.match(String(server.received[0]?.headers['accept-encoding']), new RegExp(`\\b${coding}\\b`));
+  });
+}
+
+test('a request that brings a dispatcher of its own goes by it, within the same bounds', async (t) => {
+  const server = await serve(t, (_request, response) => response.end('x'.repeat(1000)));
+  let dispatched = 0;
+  const dispatcher = {
+    dispatch(options: object, handler: object): boolean {
+      dispatched += 1;
+      return globalDispatcher().dispatch(options, handler);
+    },
+  };
+  await (await fetch(server.url)).text();
+  const work = createUpstreamFetch({ maxBytes: 999, signal: never })(server.url, {
+    dispatcher,
+  } as unknown as RequestInit);
+  assert.equal((await failureOf(bodyOf(work))).kind, 'shape');
+  assert.equal(dispatched, 1);
+});
+
+interface Dispatcher {
+  dispatch(options: object, handler: object): boolean;
+}
+
+/** What Node's own `fetch` goes by. */
+function globalDispatcher(): Dispatcher {
+  const holder = globalThis as unknown as Readonly<Record<symbol, Dispatcher | undefined>>;
+  const found = holder[Symbol.for('undici.globalDispatcher.1')];
+  assert.ok(found, 'fetch was used, so there is one');
+  return found;
+}
+
+async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for await (const chunk of body) bytes += chunk.byteLength;
+  return bytes;
+}

@@ -47,11 +47,18 @@ export interface Outcome {
   readonly thrown: unknown;
 }
 
+/** What an event says, without the way to free its memory. */
+export function saidBy(event: GenerateEvent): GenerateEvent {
+  if (event.type !== 'image') return event;
+  const { release: _, ...said } = event;
+  return said;
+}
+
 /** Runs a call to its end. */
 export async function outcomeOf(provider: Provider, call: GenerateCall): Promise<Outcome> {
   const events: GenerateEvent[] = [];
   try {
-    for await (const event of provider.generate(call)) events.push(event);
+    for await (const event of provider.generate(call)) events.push(saidBy(event));
     return { events, thrown: undefined };
   } catch (thrown) {
     return { events, thrown };

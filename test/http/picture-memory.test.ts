@@ -1,0 +1,91 @@
+/** Who frees the memory of pictures, and when: never while anybody may still read them. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import sharp from 'sharp';
+import type { ImageEvent, Provider } from '../../src/core/provider.js';
+import { type PlaceholderOptions, placeholder } from '../../src/providers/placeholder.js';
+import { createTestApp, testModel } from '../support/app.js';
+
+const EDGE = 512;
+const SIZES = {
+  kind: 'list',
+  values: [{ width: EDGE, height: EDGE }],
+  default: { width: EDGE, height: EDGE },
+} as const;
+
+/** More bytes than are worth giving back. */
+const NOISE = await sharp({
+  create: {
+    width: EDGE,
+    height: EDGE,
+    channels: 3,
+    background: 'black',
+    noise: { type: 'gaussian', mean: 128, sigma: 60 },
+  },
+})
+  .png()
+  .toBuffer();
+
+/** A provider of one picture, always the same bytes, that counts how often it gets them back. */
+function lender(options: PlaceholderOptions = {}): {
+  readonly provider: Provider;
+  readonly returned: () => number;
+} {
+  let returned = 0;
+  const drawing = placeholder({ ...options, models: [testModel({ sizes: SIZES })] });
+  const provider: Provider = {
+    ...drawing,
+    async *generate(call) {
+      for await (const event of drawing.generate(call)) {
+        if (event.type !== 'image') {
+          yield event;
+          continue;
+        }
+        const lent: ImageEvent = { ...event, image: { bytes: NOISE, type: 'image/png' }, release };
+        yield lent;
+      }
+    },
+  };
+  function release(): void {
+    returned += 1;
+  }
+  return { provider, returned: () => returned };
+}
+
+const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse' };
+
+for (const format of ['b64_json', 'url'] as const) {
+  for (const verify of ['decode', 'container'] as const) {
+    test(`a picture answered as ${format} after a ${verify} check is given back once, and answered whole`, async (t) => {
+      const { provider, returned } = lender();
+      const app = await createTestApp(t, { providers: [provider], pictures: { verify } });
+      const answer = await app.native({ ...BODY, n: 2, response_format: format });
+      assert.equal(answer.status, 200, answer.text.slice(0, 300));
+      assert.equal(returned(), 2);
+      const before = Buffer.from(NOISE);
+      for (const picture of answer.body.data.data) {
+        const bytes =
+          format === 'url'
+            ? Buffer.from(await (await fetch(picture.url)).arrayBuffer())
+            : Buffer.from(picture.b64_json, 'base64');
+        const pixels = (of: Buffer) => sharp(of).raw().toBuffer();
+        assert.deepEqual(await pixels(bytes), await pixels(before));
+      }
+    });
+  }
+}
+
+test('bytes of a provider that wants them not back are left alone', async (t) => {
+  const app = await createTestApp(t, {
+    placeholder: {
+      tamper: () => ({ bytes: NOISE, type: 'image/png' }),
+      models: [testModel({ sizes: SIZES })],
+    },
+    pictures: { verify: 'container' },
+  });
+  for (const round of [1, 2]) {
+    const answer = await app.native({ ...BODY, response_format: 'b64_json' });
+    assert.equal(answer.status, 200, `round ${round}: ${answer.text.slice(0, 300)}`);
+    assert.ok(NOISE.byteLength > 128 * 1024, 'the picture is still there');
+  }
+});
