@@ -41,13 +41,10 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
 
   return {
     async put(event) {
-      const { picture } = event;
+      const { release, ...picture } = event.picture;
       const path = bytesInMemory + sizeOf(event) > maxBytesInMemory ? await file(event) : undefined;
-      const kept =
-        path === undefined
-          ? event
-          : { ...event, picture: { ...picture, bytes: undefined, release: undefined } };
-      if (path !== undefined) picture.release?.();
+      const kept = path === undefined ? event : { ...event, picture: { ...picture, bytes: undefined } };
+      if (path !== undefined) release?.();
       bytesInMemory += sizeOf(kept);
       waiting.set(picture.index, { event: kept, path });
     },
