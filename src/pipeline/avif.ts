@@ -14,12 +14,12 @@ export function walkAvif(data: Buffer): Walk {
     const isWhole = seen.has('meta') && seen.has('mdat');
     // What is no box after a whole picture is not part of it.
     if (box === undefined || box.end > data.length)
-      return isWhole && box?.type !== 'mdat' ? { end: at, layout: undefined } : BROKEN;
+      return isWhole && box?.type !== 'mdat' ? { bytes: data.subarray(0, at), layout: undefined } : BROKEN;
     if (box.type === 'moov') return ANIMATED;
     seen.add(box.type);
     at = box.end;
   }
-  return seen.has('meta') && seen.has('mdat') ? { end: at, layout: undefined } : BROKEN;
+  return seen.has('meta') && seen.has('mdat') ? { bytes: data, layout: undefined } : BROKEN;
 }
 
 /** Whether bytes begin as a still AVIF or a sequence does. */

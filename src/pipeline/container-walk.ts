@@ -28,8 +28,13 @@ export interface Layout {
 
 /** A container read from end to end. */
 export interface WalkedContainer {
-  /** Where it ends. */
-  readonly end: number;
+  /**
+   * The container as a decoder may have it: without what follows its end and without compressed text, which decoders
+   * inflate before they look at the size. A view of what was read where nothing is cut out of it.
+   */
+  readonly bytes: Uint8Array;
+  /** The zlib stream of its colour profile, which decoders inflate as early. Nobody has looked into it. */
+  readonly profile?: Uint8Array | undefined;
   /** `undefined` where only a decoder can tell. */
   readonly layout: Layout | undefined;
 }
@@ -53,8 +58,8 @@ export const BROKEN: RefusedContainer = { fault: 'broken' };
 /** The refusal of more than one picture. */
 export const ANIMATED: RefusedContainer = { fault: 'animated' };
 
-/** Most parts of a container. Millions of empty ones would stall the event loop; no encoder writes nearly as many. */
-export const MAX_PARTS = 65_536;
+/** Most parts of a container. Each takes a microsecond of the event loop; 64 MB in pieces of 4 KB are as many. */
+export const MAX_PARTS = 16_384;
 
 /** Bytes as text, one character each. */
 export function latin1(data: Buffer, start: number, length: number): string {

@@ -1,4 +1,6 @@
 /** Opens pictures from outside: only our formats, only whole ones, only as many pixels as were allowed. */
+import { promisify } from 'node:util';
+import { inflate } from 'node:zlib';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import type { ImageFormat, Size } from '../core/image.js';
 import type { Container } from './container.js';
@@ -22,6 +24,10 @@ export interface RefusedPicture {
   readonly cause?: unknown;
 }
 
+const inflateOnPool = promisify(inflate);
+
+const MAX_PROFILE_BYTES = 4 * 1024 * 1024;
+
 // Whatever passed the checks and still keeps a thread busy for so long is given up.
 const MAX_SECONDS = 60;
 
@@ -34,9 +40,10 @@ export async function inspectPicture(
   maxPixels: number,
 ): Promise<InspectedPicture | RefusedPicture> {
   if ('fault' in container) return container;
-  const { format, bytes } = container;
+  const { format, bytes, profile } = container;
   let header: Metadata;
   try {
+    if (profile !== undefined) await inflateOnPool(profile, { maxOutputLength: MAX_PROFILE_BYTES });
     header = await openPicture(bytes, Number.MAX_SAFE_INTEGER).metadata();
   } catch (cause) {
     return { fault: 'broken', cause };

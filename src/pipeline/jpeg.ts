@@ -42,7 +42,7 @@ export function walkJpeg(data: Buffer): Walk {
   const [frame, ...others] = segments.filter(({ type }) => FRAMES.includes(type));
   if (frame === undefined || others.length > 0 || scans === 0 || scans > MAX_SCANS) return BROKEN;
   const end = data.indexOf(END, segments.at(-1)?.end) + END.length;
-  return { end, layout: layoutOf({ data, segments }, frame) };
+  return { bytes: data.subarray(0, end), layout: layoutOf({ data, segments }, frame) };
 }
 
 /** The segments between the start and the first end that is none of a segment's own bytes, a thumbnail's say. */

@@ -38,7 +38,7 @@ export function walkWebp(data: Buffer): Walk {
   const canvas = canvasOf(found) ?? frame;
   if (frame === undefined || canvas === undefined) return BROKEN;
   if (canvas.width !== frame.width || canvas.height !== frame.height) return BROKEN;
-  return { end, layout: layoutOf(found, canvas) };
+  return { bytes: data.subarray(0, end), layout: layoutOf(found, canvas) };
 }
 
 function readChunks(data: Buffer, fileEnd: number): readonly Chunk[] | RefusedContainer {

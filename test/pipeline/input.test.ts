@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import type { CheckedInput } from '../../src/core/picture.js';
 import { createInputChecker } from '../../src/pipeline/input.js';
-import { bombs, refusedPictures } from '../support/hostile-pictures.js';
+import { bombs, refusedPictures, textBombs } from '../support/hostile-pictures.js';
 import { picture } from '../support/pictures.js';
 
 const MAX_PIXELS = 50_000_000;
@@ -42,6 +42,15 @@ for (const format of ['png', 'jpeg', 'webp', 'avif'] as const) {
     const bytes = await picture(format);
     const result = await accepted(Buffer.concat([bytes, Buffer.from('<script>canary</script>')]));
     assert.deepEqual(Buffer.from(result.bytes), bytes);
+  });
+}
+
+for (const { name, bytes } of await textBombs()) {
+  test(`let through without its compressed text: ${name}`, async () => {
+    const began = performance.now();
+    assert.deepEqual(Buffer.from((await accepted(bytes)).bytes), await picture('png'));
+    const took = performance.now() - began;
+    assert.ok(took < 1_000, `${took} ms`);
   });
 }
 

@@ -81,12 +81,12 @@ export async function truncated(): Promise<readonly HostilePicture[]> {
 /** Small files that want gigabytes or minutes. */
 export async function bombs(): Promise<readonly HostilePicture[]> {
   const png = await picture('png');
-  const megabytes = (count: number) => deflateSync(Buffer.alloc(count * 1024 * 1024, 'a'), { level: 9 });
-  const keyword = Buffer.from('Comment\0\0', 'latin1');
-  const text = pngChunk('zTXt', Buffer.concat([keyword, megabytes(8)]));
-  const internationalHead = Buffer.from('Comment\0\x01\0\0\0', 'latin1');
-  const international = pngChunk('iTXt', Buffer.concat([internationalHead, megabytes(8)]));
-  const profile = pngChunk('iCCP', Buffer.concat([Buffer.from('x\0\0', 'latin1'), megabytes(40)]));
+  const profileOf = (data: Buffer) => pngChunk('iCCP', Buffer.concat([Buffer.from('x\0\0', 'latin1'), data]));
+  const profile = profileOf(megabytes(40));
+  const small = profileOf(deflateSync(Buffer.from('x')));
+  // Empty blocks that are stored as they are.
+  const blocks = Buffer.alloc(2 << 20, Buffer.from([0, 0, 0, 0xff, 0xff]));
+  const empty = profileOf(Buffer.concat([Buffer.from([0x78, 0x01]), blocks]));
   const tiny = pngChunk('IDAT', deflateSync(Buffer.alloc(64)));
   return [
     {
@@ -96,13 +96,36 @@ export async function bombs(): Promise<readonly HostilePicture[]> {
     { name: 'PNG of one row too wide', bytes: pngOf([pngHeader({ width: 2 ** 31 - 1, height: 1 }), tiny]) },
     { name: 'JPEG header of 65500 squared', bytes: await wideJpeg() },
     { name: 'WebP of 16383 squared in 32 bytes', bytes: flatWebp({ width: 16_383, height: 16_383 }) },
-    { name: 'PNG with one zTXt of 8 MB', bytes: withPngChunks(png, [text]) },
-    { name: 'PNG with 100 zTXt of 8 MB', bytes: withPngChunks(png, Array(100).fill(text)) },
-    { name: 'PNG with 20 compressed iTXt of 8 MB', bytes: withPngChunks(png, Array(20).fill(international)) },
     { name: 'PNG with a profile of 40 MB', bytes: withPngChunks(png, [profile]) },
+    { name: 'PNG with a thousand profiles', bytes: withPngChunks(png, Array(1_000).fill(small)) },
+    {
+      name: 'PNG with a profile of two megabytes that inflate to nothing',
+      bytes: withPngChunks(png, [empty]),
+    },
     { name: 'PNG of a million empty chunks', bytes: withPngChunks(png, [emptyChunks(1_000_000)]) },
     { name: 'JPEG of thousands of scans', bytes: await scannedJpeg(2_000) },
   ];
+}
+
+/** Sound PNGs whose compressed text wants gigabytes or minutes of who inflates it. */
+export async function textBombs(): Promise<readonly HostilePicture[]> {
+  const png = await picture('png');
+  const text = (data: Buffer) =>
+    pngChunk('zTXt', Buffer.concat([Buffer.from('Comment\0\0', 'latin1'), data]));
+  const head = Buffer.from('Comment\0\x01\0\0\0', 'latin1');
+  const international = pngChunk('iTXt', Buffer.concat([head, megabytes(8)]));
+  const small = text(deflateSync(Buffer.from('x')));
+  return [
+    { name: 'PNG with one zTXt of 8 MB', bytes: withPngChunks(png, [text(megabytes(8))]) },
+    { name: 'PNG with 100 zTXt of 8 MB', bytes: withPngChunks(png, Array(100).fill(text(megabytes(8)))) },
+    { name: 'PNG with 20 compressed iTXt of 8 MB', bytes: withPngChunks(png, Array(20).fill(international)) },
+    { name: 'PNG with 16,000 zTXt', bytes: withPngChunks(png, Array(16_000).fill(small)) },
+    { name: 'PNG with zTXt that is no zlib', bytes: withPngChunks(png, [text(Buffer.from('no zlib'))]) },
+  ];
+}
+
+function megabytes(count: number): Buffer {
+  return deflateSync(Buffer.alloc(count * 1024 * 1024, 'a'), { level: 9 });
 }
 
 /** More than one picture in one file. */
