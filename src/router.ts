@@ -94,7 +94,8 @@ export interface SweepReport extends SweepResult, VerifyResult {}
 /** An Express router with image generation, and what it can do beside. */
 export type ImagesRouter = Router & ImagesRouterControls;
 
-// Beyond the longest request: time to finish, store and settle before a hold counts as lost.
+// Beyond the longest request with its pauses, and storing what came last: time to finish and settle before a hold counts
+// as lost.
 const LEASE_SLACK_MS = 120_000;
 
 function createEmit({ onEvent }: Config): Emit {
@@ -120,12 +121,14 @@ function createParts(config: Config) {
   const facts = rememberFacts(spool.storage);
   const { storage } = facts;
   const catalog = createCatalog({ providers, models: config.models });
-  const deadlines = createDeadlines({ requestMs: limits.requestMs });
+  // What storage may take for one picture: should it take longer, the provider's time runs.
+  const storingMs = ATTEMPTS * limits.storageMs;
+  const deadlines = createDeadlines({ requestMs: limits.requestMs, maxPausedMs: storingMs });
   const signer = createLinkSigner({ secrets: media.secrets });
   const ledger = createLedger({
     store: config.budget,
     calendar: createCalendar(),
-    leaseMs: limits.requestMs + ATTEMPTS * limits.storageMs + LEASE_SLACK_MS,
+    leaseMs: limits.requestMs + 2 * storingMs + LEASE_SLACK_MS,
     timeoutMs: limits.budgetMs,
     onStoreFailure: spend.onStoreFailure,
     emit,

@@ -61,7 +61,8 @@ async function* drive(turn: Attempt): AsyncGenerator<CallEvent, void> {
         end = event;
         break;
       }
-      const told = await tell(event, turn);
+      const resume = order.deadline.pause();
+      const told = await tell(event, turn).finally(resume);
       if (told !== undefined) yield told;
     }
     record.outcome = end === undefined ? { type: 'failed', error: unfinished() } : { type: 'ended', end };

@@ -15,6 +15,11 @@ export interface Deadline {
   readonly sendBy: number;
   /** Gives providers the whole time from now on, unless it is up already. */
   restart(): void;
+  /**
+   * Stops the providers' time while we are the ones to be waited for, until as many `resume` were called, each once, as
+   * were handed out. No request is paused for longer than `maxPausedMs` in all.
+   */
+  pause(): () => void;
   /** To be called when the client's connection closes early. */
   disconnect(): void;
   /** Frees the timer. */
@@ -54,6 +59,8 @@ export function shuttingDown(): ImagesError {
 export interface DeadlinesOptions {
   /** Milliseconds the providers of a request may take. */
   readonly requestMs: number;
+  /** Milliseconds a request may be paused in all. @defaultValue `0` */
+  readonly maxPausedMs?: number | undefined;
   /** Milliseconds what was aborted may take to end. @defaultValue `10000` */
   readonly graceMs?: number | undefined;
 }
@@ -70,8 +77,69 @@ async function settledWithin(work: Promise<void>, ms: number): Promise<boolean> 
   return inTime;
 }
 
+/** A timer that can stand still. */
+interface Clock extends Pick<Deadline, 'restart' | 'pause'> {
+  /** When it will ring, in epoch milliseconds. */
+  readonly ringsAt: number;
+  stop(): void;
+}
+
+interface ClockOptions {
+  readonly ms: number;
+  readonly maxPausedMs: number;
+  readonly ring: () => void;
+}
+
+function startClock({ ms, maxPausedMs, ring }: ClockOptions): Clock {
+  let left = ms;
+  let pauseLeft = maxPausedMs;
+  let pauses = 0;
+  let since = performance.now();
+  let ringsAt = Date.now() + ms;
+  let stopped = false;
+  let timer = setTimeout(ring, ms);
+
+  /** Takes what passed from what is left, and sets the timer anew. */
+  function turn(wasPaused: boolean): void {
+    const now = performance.now();
+    const passed = now - since;
+    const paused = wasPaused ? Math.min(passed, pauseLeft) : 0;
+    pauseLeft -= paused;
+    left -= passed - paused;
+    ringsAt += paused;
+    since = now;
+    clearTimeout(timer);
+    if (!stopped) timer = setTimeout(ring, Math.max(0, pauses > 0 ? left + pauseLeft : left));
+  }
+
+  return {
+    get ringsAt() {
+      return ringsAt;
+    },
+    restart() {
+      turn(pauses > 0);
+      left = ms;
+      ringsAt = Date.now() + ms;
+      turn(pauses > 0);
+    },
+    pause() {
+      pauses += 1;
+      if (pauses === 1) turn(false);
+      return () => {
+        pauses -= 1;
+        if (pauses === 0) turn(true);
+      };
+    },
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
 /** Makes deadlines. */
-export function createDeadlines({ requestMs, graceMs = 10_000 }: DeadlinesOptions): Deadlines {
+export function createDeadlines(options: DeadlinesOptions): Deadlines {
+  const { requestMs, maxPausedMs = 0, graceMs = 10_000 } = options;
   const running = new Set<AbortController>();
   let draining = false;
   let idle: (() => void) | undefined;
@@ -81,23 +149,20 @@ export function createDeadlines({ requestMs, graceMs = 10_000 }: DeadlinesOption
     // Not by `AbortSignal.any()`, whose signals cost more than the rest of a deadline.
     const upstream = new AbortController();
     client.signal.addEventListener('abort', () => upstream.abort(client.signal.reason), { once: true });
-    const timer = setTimeout(() => upstream.abort(timedOut(requestMs)), requestMs);
-    const lastMoment = () => Date.now() + requestMs - Math.min(LEAST_MS, requestMs / 10);
-    let sendBy = lastMoment();
+    const ring = () => upstream.abort(timedOut(requestMs));
+    const clock = startClock({ ms: requestMs, maxPausedMs, ring });
     running.add(client);
     return {
       signal: client.signal,
       upstream: upstream.signal,
       get sendBy() {
-        return sendBy;
+        return clock.ringsAt - Math.min(LEAST_MS, requestMs / 10);
       },
-      restart() {
-        timer.refresh();
-        sendBy = lastMoment();
-      },
+      restart: clock.restart,
+      pause: clock.pause,
       disconnect: () => client.abort(CLIENT_LEFT),
       end() {
-        clearTimeout(timer);
+        clock.stop();
         running.delete(client);
         if (running.size === 0) idle?.();
       },

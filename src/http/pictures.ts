@@ -20,6 +20,7 @@ import { setLifecycleHeaders, setLimitHeaders } from './limit-headers.js';
 import type { Links } from './links.js';
 import type { OperationReader, ReadRequest } from './operation.js';
 import { sendPieces } from './pieces.js';
+import { readAhead } from './read-ahead.js';
 import { streamAnswer } from './stream.js';
 import { answerPieces, type Wording } from './wire.js';
 
@@ -71,7 +72,7 @@ export function picturesHandler(
   const { intake, images, ledger, links, deadlines, readPicture, emit } = options;
 
   /** Prepares the request and begins to draw. */
-  function draw(work: Work, deadline: Deadline): AsyncIterable<RequestEvent> {
+  function draw(work: Work, deadline: Deadline): AsyncGenerator<RequestEvent, void> {
     const { exchange, caller, request, created, once } = work;
     const { req, requestId } = exchange;
     const job = images.prepare(request, { caller, bare: dialect.bareNames });
@@ -104,7 +105,7 @@ export function picturesHandler(
       const earlier = work.once && (await earlierOutcome(ledger, work.once, deadline.upstream));
       if (earlier !== undefined) return yield* replay(earlier, readPicture, deadline.signal);
       try {
-        return yield* draw(work, deadline);
+        return yield* readAhead(draw(work, deadline), deadline.signal);
       } catch (error) {
         // Both looked, found nothing and began; the ledger let one of them through.
         if (error !== TWIN) throw error;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createDeadlines } from '../../src/core/deadline.js';
@@ -35,4 +36,32 @@ test('a deadline that is restarted has its whole time again', async () => {
   await sleep(600);
   assert.ok(isImagesError(deadline.upstream.reason), 'and over after 400 more');
   deadline.end();
+});
+
+test('a deadline stands still while it is paused, by however many', async () => {
+  const deadline = createDeadlines({ requestMs: 300, maxPausedMs: LONG_MS }).start();
+  const resumes = [deadline.pause(), deadline.pause()];
+  await sleep(500);
+  resumes[0]?.();
+  await sleep(100);
+  assert.ok(!deadline.upstream.aborted, 'nothing runs before the last one resumes');
+  resumes[1]?.();
+  await once(deadline.upstream, 'abort');
+  deadline.end();
+});
+
+test('a deadline is not paused for ever', async () => {
+  const deadline = createDeadlines({ requestMs: 50, maxPausedMs: 50 }).start();
+  deadline.pause();
+  await once(deadline.upstream, 'abort');
+  deadline.end();
+});
+
+test('a deadline that ended is woken by nobody', async () => {
+  const deadline = createDeadlines({ requestMs: 20, maxPausedMs: LONG_MS }).start();
+  const resume = deadline.pause();
+  deadline.end();
+  resume();
+  await sleep(200);
+  assert.ok(!deadline.upstream.aborted, 'no timer is left');
 });
