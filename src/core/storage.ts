@@ -63,6 +63,11 @@ export interface GetOptions {
   readonly range?: ByteRange | undefined;
   /** Gives up, and stops the body, when aborted. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * The reader is done with a chunk when it asks for the next one or ends the iteration, so the storage may use its
+   * memory again. Storages need not. @defaultValue `false`
+   */
+  readonly transient?: boolean | undefined;
 }
 
 /** Bytes `start` to `end`, both inclusive. */

@@ -1,4 +1,5 @@
 /** Answers with what is stored under a key, or with bytes at hand: plans, headers, body. */
+import { ServerResponse } from 'node:http';
 import type { Emit } from '../core/events.js';
 import type { StoredInfo, StoredObject } from '../core/storage.js';
 import {
@@ -95,7 +96,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
   }
 
   async function storedWhole(exchange: Exchange, served: Served): Promise<boolean> {
-    const object = await lookup.get(served.key, exchange.requestId);
+    const object = await lookup.get(served.key, exchange.requestId, { transient: isOwn(exchange) });
     if (object === undefined) return false;
     if (!served.accepts(object)) {
       await closeUnread(object);
@@ -123,7 +124,8 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
     if (planned.body && served.redirects && (await redirect(exchange, served, planned))) return true;
-    const object = planned.body ? await lookup.get(served.key, requestId, planned.range) : undefined;
+    const options = { range: planned.range, transient: isOwn(exchange) };
+    const object = planned.body ? await lookup.get(served.key, requestId, options) : undefined;
     if (planned.body && object === undefined) return false;
     if (object !== undefined && object.sha256 !== info.sha256) {
       await closeUnread(object);
@@ -173,6 +175,12 @@ function planOf(
   const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
   const asked = { method, headers: req.headers, nowMs: Date.now() } as const;
   return { ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }), varies };
+}
+
+/** Whether what is written goes straight to the connection. A host's middleware may keep what it is given. */
+function isOwn({ res }: Exchange): boolean {
+  const { write, end } = ServerResponse.prototype;
+  return res.write === write && res.end === end;
 }
 
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -1,6 +1,6 @@
 /** Looks stored pictures up: within a time limit, failures told, nothing left open. */
 import type { Emit } from '../core/events.js';
-import type { ByteRange, DirectUrlOptions, StoredInfo, StoredObject } from '../core/storage.js';
+import type { DirectUrlOptions, GetOptions, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import type { KnownFacts } from './known-facts.js';
 import { storageError } from './picture-store.js';
@@ -12,10 +12,13 @@ export interface Lookup {
   /** Describes an object. */
   stat(key: string, requestId: string): Promise<StoredInfo | undefined>;
   /** Opens an object. One that opens too late is closed again. */
-  get(key: string, requestId: string, range?: ByteRange): Promise<StoredObject | undefined>;
+  get(key: string, requestId: string, options?: ReadOptions): Promise<StoredObject | undefined>;
   /** A URL at which storage itself serves an object, if it does. */
   directUrl(key: string, requestId: string, options: DirectUrlOptions): Promise<string | undefined>;
 }
+
+/** How to read an object. */
+export type ReadOptions = Pick<GetOptions, 'range' | 'transient'>;
 
 /** What looking up takes. */
 export interface LookupOptions {
@@ -46,10 +49,10 @@ export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup 
     stat: (key, requestId) => asked('stat', requestId, () => storage.stat(key)),
     directUrl: (key, requestId, options) =>
       asked('get', requestId, async () => storage.directUrl?.(key, options)),
-    async get(key, requestId, range) {
+    async get(key, requestId, options) {
       let waiting = true;
       const opening = async () => {
-        const object = await storage.get(key, { range });
+        const object = await storage.get(key, options);
         if (!waiting && object !== undefined) await closeUnread(object);
         return object;
       };

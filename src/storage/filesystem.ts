@@ -14,6 +14,7 @@ import type {
 } from '../core/storage.js';
 import { ConfigError } from '../errors.js';
 import { createAttempts } from './attempts.js';
+import { BUFFER_BYTES, type ChunkBuffers, createChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
 import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix, isOfYoungDay } from './keys.js';
@@ -21,7 +22,7 @@ import { readBody } from './object-body.js';
 import {
   damaged,
   encodeHeader,
-  HEADER_READ_BYTES,
+  FACTS_ONLY,
   type OpenObject,
   type OpenOptions,
   openObject,
@@ -46,7 +47,7 @@ export interface FilesystemOptions {
   readonly root: string;
 }
 
-// A small picture comes with its facts in one read, which a larger one begins with.
+// A small picture comes with its facts in one read, which a larger one begins with: into memory of its own, or lent.
 const WHOLE_READ_BYTES = 64 * 1024;
 
 // A writer in another process may hold a temporary file; none holds one for an hour.
@@ -67,6 +68,7 @@ const ORPHAN_GRACE_MS = 3_600_000;
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
   const soundnessOf = createSoundFiles();
+  const buffers = createChunkBuffers();
   const locate = (key: string): string => {
     checkKey(key);
     return join(root, key) + OBJECT_SUFFIX;
@@ -74,7 +76,7 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
 
   return {
     put: async (key, body, putOptions) => put({ root, path: locate(key), key }, body, putOptions),
-    get: async (key, getOptions) => get({ path: locate(key), key, soundnessOf }, getOptions),
+    get: async (key, getOptions) => get({ path: locate(key), key, soundnessOf, buffers }, getOptions),
     stat: async (key) => stat(locate(key), key),
     delete: async (key) => remove(root, locate(key)),
     async deletePrefix(prefix, { signal } = {}) {
@@ -112,15 +114,18 @@ async function put({ root, path, key }: Place, body: Uint8Array, options: PutOpt
 
 interface Wanted extends Omit<Place, 'root'> {
   readonly soundnessOf: ReturnType<typeof createSoundFiles>;
+  readonly buffers: ChunkBuffers;
 }
 
 async function get(
-  { path, key, soundnessOf }: Wanted,
-  { range, signal }: GetOptions = {},
+  { path, key, soundnessOf, buffers: supply }: Wanted,
+  { range, signal, transient = false }: GetOptions = {},
 ): Promise<StoredObject | undefined> {
   signal?.throwIfAborted();
-  const firstReadBytes = range === undefined ? WHOLE_READ_BYTES : HEADER_READ_BYTES;
-  const object = await withFaults(() => openLiving(path, { key, firstReadBytes }));
+  const buffers = transient ? supply : undefined;
+  const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
+  const options = range === undefined ? { firstBuffer } : FACTS_ONLY;
+  const object = await withFaults(() => openLiving(path, { key, ...options }));
   if (object === undefined) return undefined;
   try {
     signal?.throwIfAborted();
@@ -128,7 +133,7 @@ async function get(
     // What has been read whole is not waited for.
     if (object.stamp === undefined) object.file.close().catch(() => undefined);
     const soundness = soundnessOf(path, object.stamp);
-    return { ...object.info, body: readBody(object, { start, end, path, signal, soundness }) };
+    return { ...object.info, body: readBody(object, { start, end, path, signal, soundness, buffers }) };
   } catch (error) {
     await object.file.close();
     throw error;
@@ -136,7 +141,7 @@ async function get(
 }
 
 async function stat(path: string, key: string): Promise<StoredInfo | undefined> {
-  const object = await withFaults(() => openLiving(path, { key, firstReadBytes: HEADER_READ_BYTES }));
+  const object = await withFaults(() => openLiving(path, { key, ...FACTS_ONLY }));
   await object?.file.close();
   return object?.info;
 }

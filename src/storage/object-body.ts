@@ -1,5 +1,6 @@
 /** The bytes of an object file as they are read. */
 import { crc32 } from 'node:zlib';
+import { BUFFER_BYTES, type ChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
 import { damaged, type OpenObject } from './object-file.js';
 import type { Soundness } from './sound-files.js';
@@ -16,10 +17,12 @@ export interface BodyOptions {
   readonly signal: AbortSignal | undefined;
   /** What is known of its bytes before they are read. */
   readonly soundness: Soundness;
+  /** Where memory for chunks comes from, and goes as soon as the next one is asked for; `undefined` takes new memory. */
+  readonly buffers: ChunkBuffers | undefined;
 }
 
 // A chunk stays in memory until its reader takes it, so slow readers get small ones. Big ones save a tenth of the work.
-const SMALL_CHUNK_BYTES = 256 * 1024;
+const SMALL_CHUNK_BYTES = BUFFER_BYTES;
 const LARGE_CHUNK_BYTES = 512 * 1024;
 // More than systems take of what a connection sends before anybody reads at its other end.
 const TRUSTED_AFTER_BYTES = 8 * 1024 * 1024;
@@ -33,14 +36,20 @@ const STALLED_AFTER_MS = 1000;
  */
 export function readBody(object: OpenObject, options: BodyOptions): AsyncIterable<Uint8Array> {
   const { file, bodyStart, bodyCrc32, info } = object;
-  const { start, end, path, signal, soundness } = options;
+  const { start, end, path, signal, soundness, buffers } = options;
   const isChecked = start === 0 && end === info.size - 1 && !soundness.isKnownSound;
   let atHand: Uint8Array | undefined = object.head.subarray(start, end + 1);
   let position = start;
   let checksum = 0;
+  let lent: Uint8Array | undefined;
   let promptBytes = 0;
   let handedOutAt = performance.now();
   let closing: Promise<void> | undefined;
+
+  function giveBack(): void {
+    if (lent !== undefined) buffers?.give(lent);
+    lent = undefined;
+  }
 
   function close(): Promise<void> {
     signal?.removeEventListener('abort', closeOnAbort);
@@ -59,7 +68,8 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
   }
 
   async function readOn(): Promise<Uint8Array> {
-    const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes(), end - position + 1));
+    const length = Math.min(chunkBytes(), end - position + 1);
+    const buffer = buffers?.take(length) ?? Buffer.allocUnsafeSlow(length);
     const bytesRead = await file.read(buffer, bodyStart + position);
     if (bytesRead === 0) throw damaged(path, `it ends before byte ${end}`);
     return buffer.subarray(0, bytesRead);
@@ -68,6 +78,7 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
   async function nextChunk(): Promise<Uint8Array> {
     const chunk = atHand === undefined || atHand.byteLength === 0 ? await readOn() : atHand;
     atHand = undefined;
+    lent = chunk;
     position += chunk.byteLength;
     promptBytes += chunk.byteLength;
     if (!isChecked) return chunk;
@@ -78,6 +89,7 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
   }
 
   async function next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    giveBack();
     try {
       signal?.throwIfAborted();
       if (closing !== undefined || position > end) return await finish();
@@ -94,6 +106,8 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
   }
   async function finish(): Promise<IteratorResult<Uint8Array, undefined>> {
     await close();
+    lent ??= atHand;
+    giveBack();
     return { done: true, value: undefined };
   }
 

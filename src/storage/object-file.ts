@@ -45,8 +45,8 @@ export interface OpenObject extends ObjectFacts {
 const MAGIC = Buffer.from('EIR-OBJ1', 'latin1');
 const FIXED_BYTES = 16;
 const MAX_FACTS_BYTES = 256 * 1024;
-/** One page holds the header of any ordinary picture. */
-export const HEADER_READ_BYTES = 4096;
+// One page holds the header of any ordinary picture.
+const HEADER_READ_BYTES = 4096;
 
 /** Makes the header for `facts`. Throws a `TypeError` when they are longer than 256 KiB as JSON. */
 export function encodeHeader(facts: ObjectFacts): Uint8Array {
@@ -67,9 +67,12 @@ export function damaged(path: string, what: string): ImagesError {
 
 /** What to open. */
 export interface OpenOptions {
-  /** How much to read at once: facts, and as many bytes of the object as fit. At least {@link HEADER_READ_BYTES}. */
-  readonly firstReadBytes: number;
+  /** Makes the memory for the first read: of the facts, and as many bytes of the object as fit. */
+  readonly firstBuffer: () => Buffer;
 }
+
+/** Reads the facts, and little more. */
+export const FACTS_ONLY: OpenOptions = { firstBuffer: () => Buffer.allocUnsafe(HEADER_READ_BYTES) };
 
 /**
  * Opens the object file at `path`, or answers `undefined` when there is none. Throws when its header is damaged or
@@ -92,9 +95,9 @@ export async function openObject(path: string, options: OpenOptions): Promise<Op
 async function readHeader(
   file: OpenFile,
   path: string,
-  { firstReadBytes }: OpenOptions,
+  { firstBuffer }: OpenOptions,
 ): Promise<Omit<OpenObject, 'file'>> {
-  const buffer = Buffer.allocUnsafeSlow(firstReadBytes);
+  const buffer = firstBuffer();
   const bytesRead = await file.read(buffer, 0);
   if (bytesRead < FIXED_BYTES || !buffer.subarray(0, MAGIC.byteLength).equals(MAGIC)) {
     throw damaged(path, 'it does not start like an object');
@@ -110,7 +113,7 @@ async function readHeader(
   const fileBytes = bodyStart + info.size;
   const head = buffer.subarray(Math.min(bodyStart, bytesRead), Math.min(fileBytes, bytesRead));
   // What ended short of the buffer, and where it should, has no more bytes.
-  if (bytesRead === fileBytes && bytesRead < firstReadBytes) {
+  if (bytesRead === fileBytes && bytesRead < buffer.byteLength) {
     return { key, info, bodyCrc32, bodyStart, head, stamp: undefined };
   }
   const stamp = await file.stat();

@@ -7,7 +7,7 @@ import type { Attempts } from './attempts.js';
 import { isMissing, isOccupied } from './faults.js';
 import { makeFolder } from './folders.js';
 import { isKeySegment } from './keys.js';
-import { HEADER_READ_BYTES, openObject } from './object-file.js';
+import { FACTS_ONLY, openObject } from './object-file.js';
 import { INCOMING, incomingPath, incomingSince, putBack } from './object-write.js';
 
 /** What the name of every object file ends in. No key can contain it, so an object and a folder never collide. */
@@ -115,7 +115,7 @@ async function judge(path: string, before: number): Promise<Verdict> {
   if (modified === undefined) return 'gone';
   if (modified > before) return 'kept';
   try {
-    const object = await openObject(path, { firstReadBytes: HEADER_READ_BYTES });
+    const object = await openObject(path, FACTS_ONLY);
     await object?.file.close();
     if (object === undefined) return 'gone';
     return object.info.expiresAt <= before ? 'expired' : 'kept';

@@ -4,9 +4,11 @@ import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MediaStorage } from '../../src/core/storage.js';
+import { filesystem } from '../../src/storage/filesystem.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, until } from '../support/app.js';
-import { ask, countingStorage, draw, LINK_SECRET, linkSigner } from '../support/media.js';
+import { ask, countingStorage, draw, LINK_SECRET, linkSigner, place } from '../support/media.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 const CHUNK = Buffer.alloc(256 * 1024, 7);
 
@@ -97,6 +99,31 @@ test('for a client that does not read, little is read from storage', async (t) =
   // What the kernel buffers on both ends of a loopback connection is a few megabytes.
   assert.ok(seen * CHUNK.length < 32 * 1024 * 1024, `${seen} chunks were read`);
   socket.destroy();
+});
+
+test('a middleware of the host may keep what is sent: its memory is not used again', async (t) => {
+  const storage = filesystem({ root: await temporaryFolder(t) });
+  const kept: Uint8Array[] = [];
+  const app = await createTestApp(t, {
+    storage,
+    media: { secrets: LINK_SECRET },
+    before: (host) => {
+      host.use((_, res, next) => {
+        const keeping = (send: (chunk?: Uint8Array) => unknown) => (chunk?: Uint8Array) => {
+          if (chunk !== undefined) kept.push(chunk);
+          return send.call(res, chunk);
+        };
+        Object.assign(res, { write: keeping(res.write), end: keeping(res.end) });
+        next();
+      });
+    },
+  });
+  for (const fill of [1, 2]) {
+    const { path, bytes } = await place(storage, Buffer.alloc(1_000_000, fill));
+    assert.ok((await ask({ port: app.port, path })).body.equals(bytes), 'the client gets the picture');
+  }
+  const both = Buffer.concat(kept);
+  assert.equal(both.indexOf(2), 1_000_000, 'and what was kept of the first is still the first');
 });
 
 test('a slow reader gets every byte', async (t) => {

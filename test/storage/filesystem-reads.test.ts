@@ -74,3 +74,56 @@ for (const settled of [true, false]) {
     await assert.rejects(readAndHash(storage, keyOf('a')), isDamage);
   });
 }
+
+/** The memory behind each chunk of an object, and whether the chunks are right. */
+async function chunksOf({ storage }: Awaited<ReturnType<typeof stored>>, bytes: Buffer, transient: boolean) {
+  const object = await storage.get(keyOf('a'), { transient });
+  const memory: ArrayBufferLike[] = [];
+  let position = 0;
+  for await (const chunk of object?.body ?? []) {
+    const expected = bytes.subarray(position, position + chunk.byteLength);
+    assert.ok(expected.equals(chunk), `the bytes from ${position}`);
+    position += chunk.byteLength;
+    memory.push(chunk.buffer);
+  }
+  assert.equal(position, bytes.length);
+  return memory;
+}
+
+for (const [name, bytes] of Object.entries({ small, big })) {
+  test(`a reader that is done with each chunk of a ${name} object is lent the same memory for all, also while others read`, async (t) => {
+    const file = await stored(t, bytes);
+    const first = await chunksOf(file, bytes, true);
+    assert.equal(new Set(first).size, 1);
+    assert.equal((await chunksOf(file, bytes, true))[0], first[0]);
+    const together = await Promise.all(Array.from({ length: 8 }, () => chunksOf(file, bytes, true)));
+    assert.ok(new Set(together.flat()).size <= 8, 'eight at once take the memory of eight');
+  });
+
+  test(`a reader that may keep chunks of a ${name} object gets new memory for each`, async (t) => {
+    const file = await stored(t, bytes);
+    await chunksOf(file, bytes, true);
+    const memory = await chunksOf(file, bytes, false);
+    assert.equal(new Set(memory).size, memory.length);
+    const kept = await storedChunks(file);
+    assert.ok(Buffer.concat(kept).equals(bytes), 'what was kept is what was stored');
+  });
+}
+
+async function storedChunks({ storage }: Awaited<ReturnType<typeof stored>>): Promise<Uint8Array[]> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of (await storage.get(keyOf('a')))?.body ?? []) chunks.push(chunk);
+  await readAndHash(storage, keyOf('a'));
+  return chunks;
+}
+
+test('what a reader left before it began or in the middle is lent again', async (t) => {
+  const file = await stored(t, big);
+  const [memory] = await chunksOf(file, big, true);
+  for (const reads of [0, 2]) {
+    const iterator = (await file.storage.get(keyOf('a'), { transient: true }))?.body[Symbol.asyncIterator]();
+    for (let read = 0; read < reads; read += 1) await iterator?.next();
+    await iterator?.return?.();
+  }
+  assert.equal((await chunksOf(file, big, true))[0], memory);
+});
