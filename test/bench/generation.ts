@@ -19,6 +19,7 @@ const ASKS = {
   'b64 c=64': { photograph: 'photo', connections: 64 },
   'b64 chunked c=16': { photograph: 'photo', connections: 16, framing: 'chunked' },
   'b64 24 KB c=16': { photograph: 'small', connections: 16 },
+  'events c=16': { photograph: 'photo', connections: 16, stream: true },
   'url c=1': { photograph: 'photo', connections: 1, format: 'url' },
   'url c=16': { photograph: 'photo', connections: 16, format: 'url' },
   'webp c=16': { photograph: 'photo', connections: 16, outputFormat: 'webp' },
@@ -33,6 +34,7 @@ const MEASURED: Readonly<Record<AskName, readonly GatewayName[]>> = {
   'b64 c=64': ['proxy', 'container', 'middleware', 'byHand', 'portkey'],
   'b64 chunked c=16': ['proxy', 'container'],
   'b64 24 KB c=16': ['proxy', 'container', 'middleware', 'byHand', 'portkey'],
+  'events c=16': ['proxy', 'container', 'middleware'],
   'url c=1': ['proxy', 'container', 'byHand'],
   'url c=16': ['proxy', 'container', 'byHand'],
   'webp c=16': ['decode'],
@@ -72,6 +74,7 @@ const ROWS: readonly Row[] = [
   overProxy('b64 c=64', 'the same, c=64'),
   overProxy('b64 chunked c=16', 'the same, c=16, upstream sends chunks'),
   overProxy('b64 24 KB c=16', 'the same, c=16, 24 KB picture', 3.3),
+  overProxy('events c=16', 'per stream of events with one preview, container check, c=16'),
   overProxy('url c=1', 'per stored `url` answer, container check (by hand: re-encoded), c=1', 2.2),
   overProxy('url c=16', 'the same, c=16', 3.5),
   {

@@ -22,6 +22,8 @@ export interface Ask {
   readonly outputFormat?: 'webp' | undefined;
   /** Whether the upstream says how long its answer is, or sends pieces. @defaultValue `'plain'` */
   readonly framing?: 'plain' | 'chunked' | undefined;
+  /** Whether a stream of events is wanted, with one preview. @defaultValue `false` */
+  readonly stream?: boolean | undefined;
   /** Each connection asks just once, after a warm-up that leaves memory as it is. @defaultValue `false` */
   readonly burst?: boolean | undefined;
 }
@@ -100,11 +102,13 @@ export function bodyOf({
   n = 1,
   format = 'b64_json',
   outputFormat,
+  stream = false,
 }: Ask): string {
   return JSON.stringify({
     model: 'gpt-image-2',
     prompt: `${photograph} ${framing}: a lighthouse at dawn`,
-    ...{ n, size: '1024x1024', response_format: format, output_format: outputFormat },
+    ...{ n, size: '1024x1024', output_format: outputFormat },
+    ...(stream ? { stream, partial_images: 1 } : { response_format: format }),
   });
 }
 
@@ -113,6 +117,10 @@ async function checkAnswer({ url, headers, body }: Load, ask: Ask, { title }: Ga
   const answer = await fetch(url, { method: 'POST', headers: { ...headers }, body: body ?? null });
   const text = await answer.text();
   assert.equal(answer.status, 200, `${title} answers ${text.slice(0, 500)}`);
+  if (ask.stream) {
+    assert.match(text, /image_generation\.completed/, `${title} answers with the picture`);
+    return;
+  }
   const { data } = JSON.parse(text);
   assert.equal(data.length, ask.n ?? 1, `${title} answers with every picture`);
   for (const { b64_json: base64, url } of data) {

@@ -1,6 +1,6 @@
 /**
  * In OpenAI's place: answers pictures at once. A prompt begins with a photograph's name; with `chunked` after it the
- * answer is sent in pieces of 64 KB whose sum nobody is told.
+ * answer is sent in pieces of 64 KB whose sum nobody is told. A stream has a preview, which is the picture itself.
  */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -43,6 +43,25 @@ function answerOf(name: string, n: number): Buffer {
   return body;
 }
 
+/** One preview and the picture, as server-sent events. */
+function eventsOf(name: string): Buffer {
+  const key = `${name} events`;
+  const known = answers.get(key);
+  if (known !== undefined) return known;
+  const base64 = readFileSync(`${photographs}/${name}.png`, 'base64');
+  const drawn = { b64_json: base64, created_at: 1_713_888_000, size: '1024x1024', quality: 'high' };
+  const common = { ...drawn, background: 'opaque', output_format: 'png' };
+  const text = [
+    { type: 'image_generation.partial_image', ...common, partial_image_index: 0 },
+    { type: 'image_generation.completed', ...common, usage: USAGE },
+  ]
+    .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+    .join('');
+  const body = Buffer.from(text);
+  answers.set(key, body);
+  return body;
+}
+
 async function sendInPieces(response: ServerResponse, body: Buffer): Promise<void> {
   for (let at = 0; at < body.length && !response.destroyed; at += PIECE_BYTES) {
     if (!response.write(body.subarray(at, at + PIECE_BYTES)))
@@ -54,12 +73,12 @@ async function sendInPieces(response: ServerResponse, body: Buffer): Promise<voi
 async function answer(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
   let text = '';
   for await (const chunk of incoming) text += chunk;
-  const { prompt, n = 1 } = JSON.parse(text);
+  const { prompt, n = 1, stream = false } = JSON.parse(text);
   const [name = '', framing] = String(prompt).split(' ');
-  const body = answerOf(name, n);
-  response.setHeader('content-type', 'application/json');
+  const body = stream ? eventsOf(name) : answerOf(name, n);
+  response.setHeader('content-type', stream ? 'text/event-stream' : 'application/json');
   response.setHeader('x-request-id', 'req_0123456789abcdef');
-  if (framing === 'chunked') return await sendInPieces(response, body);
+  if (stream || framing === 'chunked') return await sendInPieces(response, body);
   response.setHeader('content-length', body.length);
   response.end(body);
 }
