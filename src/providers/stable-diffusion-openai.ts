@@ -12,8 +12,8 @@ export const drawByOpenAI: Draw = async (order) => {
   const { call, server } = order;
   const answer =
     call.operation === 'edit'
-      ? await server.ask('/v1/images/edits', { form: await editForm(order) })
-      : await server.ask('/v1/images/generations', { json: requestFields(order) });
+      ? await server.draw('/v1/images/edits', { form: await editForm(order) }, 'b64_json')
+      : await server.draw('/v1/images/generations', { json: requestFields(order) }, 'b64_json');
   return readDrawing(answer, order);
 };
 

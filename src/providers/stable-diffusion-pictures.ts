@@ -1,6 +1,5 @@
 /** Pictures on their way to diffusion servers and back. */
 import sharp, { type Sharp } from 'sharp';
-import { decodeBase64 } from '../core/base64.js';
 import type { EncodedImage } from '../core/image.js';
 import { ProviderError } from '../errors.js';
 import { imageJobs } from '../pipeline/gate.js';
@@ -13,12 +12,9 @@ const SIGNATURES: readonly (readonly [beginning: RegExp, type: string])[] = [
   [/^.{4}ftypavi[fs]/s, 'image/avif'],
 ];
 
-/** A picture out of an answer: base64, with or without the head of a data URL. `undefined` for anything else. */
-export function readPicture(text: unknown): EncodedImage | undefined {
-  if (typeof text !== 'string') return undefined;
-  const head = /^data:[\w/+.-]{0,64};base64,/.exec(text.slice(0, 100))?.[0] ?? '';
-  const bytes = decodeBase64(text.slice(head.length));
-  if (bytes === undefined) return undefined;
+/** A picture out of an answer, as `createPictureJson` has it. `undefined` for anything else. */
+export function readPicture(bytes: unknown): EncodedImage | undefined {
+  if (!Buffer.isBuffer(bytes)) return undefined;
   const beginning = bytes.toString('latin1', 0, 16);
   const type = SIGNATURES.find(([signature]) => signature.test(beginning))?.[1];
   return { bytes, type: type ?? 'application/octet-stream' };

@@ -9,7 +9,7 @@ import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures
 export const drawBySdapi: Draw = async (order) => {
   const { call, server } = order;
   const path = call.operation === 'edit' ? '/sdapi/v1/img2img' : '/sdapi/v1/txt2img';
-  const answer = await server.ask(path, { json: await requestBody(order) });
+  const answer = await server.draw(path, { json: await requestBody(order) }, 'images');
   return readDrawing(answer, order);
 };
 
@@ -48,14 +48,14 @@ function readDrawing(answer: unknown, { call, seed }: DrawingOrder): Drawing {
   if (!isObject(answer) || !Array.isArray(answer.images)) throw shapeError('is not a list of pictures');
   const info = readInfo(answer.info);
   // A grid of all pictures may come first, and pictures of extensions last.
-  const texts = answer.images.slice(info.first, info.first + call.n);
-  const events = texts.flatMap((text, index): ImageEvent[] => {
-    const image = readPicture(text);
+  const pictures = answer.images.slice(info.first, info.first + call.n);
+  const events = pictures.flatMap((bytes, index): ImageEvent[] => {
+    const image = readPicture(bytes);
     return image === undefined
       ? []
       : [{ type: 'image', index, image, seed: info.seeds[index] ?? seed + index }];
   });
-  return { events, unreadable: texts.length - events.length };
+  return { events, unreadable: pictures.length - events.length };
 }
 
 /** `info` is JSON in a string; KoboldCpp leaves it empty. */

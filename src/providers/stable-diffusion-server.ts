@@ -1,9 +1,11 @@
 /** One server as one call sees it: where to send, what to say to be let in, and how its answers are read. */
 import type { GenerateCall } from '../core/provider.js';
 import type { MultipartBody } from './multipart.js';
+import { createPictureJson } from './picture-json.js';
 import { type DiffusionAnswer, refusalError, shapeError } from './stable-diffusion-errors.js';
 import { parseJson } from './stable-diffusion-json.js';
 import type { DiffusionTarget } from './stable-diffusion-options.js';
+import { bodyOf } from './upstream.js';
 
 /** What to send. */
 export type DiffusionBody = { readonly json: object } | { readonly form: MultipartBody };
@@ -13,7 +15,9 @@ export interface DiffusionServer {
   /** Sends, by GET without a body, else by POST. Answers whatever comes. */
   send(path: string, body?: DiffusionBody): Promise<DiffusionAnswer>;
   /** Sends and reads the JSON answered. Throws a `ProviderError` for a refusal and for what is not JSON. */
-  ask(path: string, body?: DiffusionBody): Promise<unknown>;
+  ask(path: string): Promise<unknown>;
+  /** The same, of an answer with pictures in the property named: as `createPictureJson` reads them. */
+  draw(path: string, body: DiffusionBody, picture: string): Promise<unknown>;
 }
 
 /** Speaks to a server by the `fetch` of a call. */
@@ -21,9 +25,9 @@ export function connect(
   { url, authorization }: DiffusionTarget,
   { fetch, signal }: Pick<GenerateCall, 'fetch' | 'signal'>,
 ): DiffusionServer {
-  async function send(path: string, body?: DiffusionBody): Promise<DiffusionAnswer> {
+  function request(path: string, body?: DiffusionBody): Promise<Response> {
     const content = body && contentOf(body);
-    const response = await fetch(url + path, {
+    return fetch(url + path, {
       method: content === undefined ? 'GET' : 'POST',
       headers: {
         accept: 'application/json',
@@ -33,21 +37,42 @@ export function connect(
       ...(content !== undefined && { body: content.bytes }),
       signal,
     });
-    // Not `text()`, which swallows a byte order mark.
-    const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
-    return { status: response.status, headers: response.headers, text, path };
   }
+
+  const send = async (path: string, body?: DiffusionBody) =>
+    await wholeAnswer(await request(path, body), path);
 
   return {
     send,
-    async ask(path, body) {
-      const answer = await send(path, body);
+    async ask(path) {
+      const answer = await send(path);
       if (answer.status !== 200) throw refusalError(answer);
       const value = parseJson(answer.text);
       if (value === undefined) throw shapeError('is not JSON');
       return value;
     },
+    async draw(path, body, picture) {
+      const response = await request(path, body);
+      if (response.status !== 200) throw refusalError(await wholeAnswer(response, path));
+      const answer = createPictureJson({ picture });
+      for await (const chunk of bodyOf(response)) parsed(() => answer.write(chunk));
+      return parsed(answer.end);
+    },
   };
+}
+
+async function wholeAnswer(response: Response, path: string): Promise<DiffusionAnswer> {
+  // Not `text()`, which swallows a byte order mark.
+  const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
+  return { status: response.status, headers: response.headers, text, path };
+}
+
+function parsed<T>(step: () => T): T {
+  try {
+    return step();
+  } catch {
+    throw shapeError('is not JSON');
+  }
 }
 
 interface Content extends Pick<MultipartBody, 'contentType'> {

@@ -11,7 +11,8 @@ import { portable, readPicture } from './stable-diffusion-pictures.js';
 /** Draws by one of the generate endpoints. A withheld picture comes as a success with a blurred one. */
 export const drawByStability: Draw = async (order) => {
   const form = await requestForm(order);
-  const answer = await order.server.ask(`/v2beta/stable-image/generate/${order.endpoint}`, { form });
+  const path = `/v2beta/stable-image/generate/${order.endpoint}`;
+  const answer = await order.server.draw(path, { form }, 'image');
   if (!isObject(answer)) throw shapeError('is not a picture');
   if (answer.finish_reason === 'CONTENT_FILTERED') {
     const events = [{ type: 'blocked', index: 0, reason: 'content_filtered', stage: 'output' }] as const;
