@@ -4,11 +4,15 @@
  * first one, and nothing is half done.
  *
  * What is kept, every name behind the ledger's prefix:
- * - `hold:<id>`, a hash: `state`, and while it is pending `lapsesAt`, `lines` (JSON) and `once`.
+ * - `hold:<id>`, a hash: `state`, and while it is pending `lapsesAt`, `lines` (JSON), `births` (JSON) and `once`.
  * - `once:<key>`, a hash that answers look-ups by itself: `fingerprint`, `state`, `lapsesAt`, `outcome` (JSON).
- * - `bucket:<key>`, a hash: `spent`, `held`, `keptUntil`.
+ * - `bucket:<key>`, a hash: `spent`, `held`, `keptUntil`, `birth`.
  * - `pending:<key>`, the bucket's holds as `<amount>:<id>`, sorted by when they lapse. `held` is their sum. A lapsed
  *   one counts as spent from that instant, and is moved to `spent` when the next call changes the bucket.
+ *
+ * A bucket that somebody deleted, or the server evicted, may be made anew while holds on the old one are pending: what
+ * is not in it must not be taken out of it, or it would grant too much. Its `birth`, the id of the hold it was made for,
+ * tells the two apart; holds of versions before have none, and fit any.
  *
  * Every key expires. A bucket outlives the holds on it, whatever `expiresAt` said, so a settlement always finds it, and
  * an app server whose clock is behind cannot have a bucket purged that is still drawn on.
@@ -43,10 +47,13 @@ end
 
 local function bucketOf(key)
   local bucket = { name = prefix .. 'bucket:' .. key, pending = prefix .. 'pending:' .. key }
-  local fields = redis.call('HMGET', bucket.name, 'spent', 'held', 'keptUntil')
+  local fields = redis.call('HMGET', bucket.name, 'spent', 'held', 'keptUntil', 'birth')
+  bucket.isNew = not fields[1]
+  bucket.birth = fields[4]
   bucket.spent = tonumber(fields[1] or 0)
   bucket.held = tonumber(fields[2] or 0)
   bucket.keptUntil = tonumber(fields[3] or 0)
+  if bucket.isNew then return bucket end
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', bucket.pending, '-inf', text(now))) do
     local amount = tonumber(string.match(member, '^%d+'))
     bucket.held = bucket.held - amount
@@ -63,12 +70,13 @@ end
 
 local function holdOf(id)
   local name = prefix .. 'hold:' .. id
-  local fields = redis.call('HMGET', name, 'state', 'lapsesAt', 'lines', 'once')
+  local fields = redis.call('HMGET', name, 'state', 'lapsesAt', 'lines', 'once', 'births')
   if not fields[1] then return { name = name } end
   local hold = { name = name, state = fields[1] }
   if hold.state == 'pending' then
     hold.text = fields[3]
     hold.lines = cjson.decode(fields[3])
+    hold.births = fields[5] and cjson.decode(fields[5])
     hold.once = fields[4] and prefix .. 'once:' .. fields[4]
     if tonumber(fields[2]) <= now then hold.state = 'lapsed' end
   end
@@ -89,19 +97,21 @@ local function settle(id, hold, to)
   local once = hold.once and redis.call('EXISTS', hold.once) == 1 and hold.once
   -- First, because Redis takes this one also when its memory is full, and then the rest: settling frees more.
   redis.call('PEXPIREAT', hold.name, text(now + to.keepMs))
-  redis.call('HDEL', hold.name, 'lapsesAt', 'lines', 'once')
+  redis.call('HDEL', hold.name, 'lapsesAt', 'lines', 'once', 'births')
   redis.call('HSET', hold.name, 'state', to.state)
   for index, line in ipairs(hold.lines) do
     local bucket = buckets[index]
-    if hold.state == 'lapsed' then
-      bucket.spent = bucket.spent - line.amount
-    else
-      bucket.held = bucket.held - line.amount
-      redis.call('ZREM', bucket.pending, text(line.amount) .. ':' .. id)
+    -- Made here, one that is gone would never expire.
+    if not bucket.isNew and (not hold.births or hold.births[index] == bucket.birth) then
+      if hold.state == 'lapsed' then
+        bucket.spent = bucket.spent - line.amount
+      else
+        bucket.held = bucket.held - line.amount
+        redis.call('ZREM', bucket.pending, text(line.amount) .. ':' .. id)
+      end
+      bucket.spent = math.min(bucket.spent + (to.amounts[line.key] or 0), LARGEST)
+      save(bucket)
     end
-    bucket.spent = math.min(bucket.spent + (to.amounts[line.key] or 0), LARGEST)
-    -- Gone only where somebody deleted it or the server evicts; made anew here it would never expire.
-    if bucket.keptUntil > 0 then save(bucket) end
   end
   if once and to.state == 'released' then redis.call('DEL', once) end
   if once and to.state == 'settled' then
@@ -164,8 +174,14 @@ if #refused > 1 then
   return refused
 end
 
+local births = {}
+for index, bucket in ipairs(buckets) do
+  if not bucket.birth then bucket.birth = id end
+  births[index] = bucket.birth
+end
 local keptUntil = lapsesAt + KEEP_CLOSED_MS
-redis.call('HSET', hold.name, 'state', 'pending', 'lapsesAt', text(lapsesAt), 'lines', lines)
+redis.call('HSET', hold.name, 'state', 'pending', 'lapsesAt', text(lapsesAt), 'lines', lines,
+  'births', cjson.encode(births))
 redis.call('PEXPIREAT', hold.name, text(keptUntil))
 if once ~= '' then
   local name = prefix .. 'once:' .. once
@@ -177,8 +193,10 @@ for index, line in ipairs(decoded) do
   local bucket = buckets[index]
   bucket.held = bucket.held + line.amount
   bucket.keptUntil = math.max(bucket.keptUntil, terms[index].expiresAt, keptUntil)
+  -- What is left of a bucket that is gone.
+  if bucket.isNew then redis.call('DEL', bucket.pending) end
   save(bucket)
-  redis.call('HSET', bucket.name, 'keptUntil', text(bucket.keptUntil))
+  redis.call('HSET', bucket.name, 'keptUntil', text(bucket.keptUntil), 'birth', bucket.birth)
   redis.call('ZADD', bucket.pending, text(lapsesAt), text(line.amount) .. ':' .. id)
   redis.call('PEXPIREAT', bucket.name, text(bucket.keptUntil))
   redis.call('PEXPIREAT', bucket.pending, text(bucket.keptUntil))

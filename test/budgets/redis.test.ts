@@ -93,6 +93,27 @@ describe('a budget in Redis', { skip: withoutRedis }, async () => {
     assert.equal(names.filter((name) => name === 'EVALSHA').length, 5);
   });
 
+  test('what was held in a bucket that is gone is not taken out of the one made anew in its place', async () => {
+    const store = redisBudget({ send, prefix: 'gone' });
+    const key = randomUUID();
+    const freed = await hold(store, request([line(key)]));
+    const booked = await hold(store, request([line(key, { amount: 3 })]));
+    const lapsing = await hold(store, request([line(key, { amount: 2 })], { leaseMs: 40 }));
+    await send('DEL', `{gone}:bucket:${key}`);
+    assert.deepEqual(await store.read([key]), [{ key, spent: 0, held: 0 }]);
+    const anew = await hold(store, request([line(key, { amount: 1 })]));
+    await sleep(120);
+    assert.deepEqual(await store.read([key]), [{ key, spent: 0, held: 1 }]);
+    assert.equal(await store.release(freed.id), 'released');
+    assert.equal(await store.commit(booked, [{ key, amount: 3 }]), 'settled');
+    assert.equal(await store.release(lapsing.id), 'released');
+    assert.deepEqual(await store.read([key]), [{ key, spent: 0, held: 1 }]);
+    const refused = await store.reserve(request([line(key, { amount: 10 })]));
+    assert.deepEqual(refused, { ok: false, refused: [{ key, left: 9 }] });
+    assert.equal(await store.commit(anew, [{ key, amount: 1 }]), 'settled');
+    assert.deepEqual(await store.read([key]), [{ key, spent: 1, held: 0 }]);
+  });
+
   test('a sum that would pass 2^53 - 1 stays there, by a commit as by a lapse', async () => {
     const store = redisBudget({ send });
     const [key, largest] = [randomUUID(), Number.MAX_SAFE_INTEGER];
