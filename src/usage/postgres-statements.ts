@@ -3,12 +3,15 @@ import type { UsageFilter, UsageGrouping, UsagePage } from '../core/usage.js';
 import { encodeText } from '../database/text.js';
 import { partsOf, type Span } from './calendar.js';
 import { namesOf, upperPlace } from './record.js';
+import { LARGEST_SUM } from './sums.js';
 
 /** A statement and its values. */
 export type Statement = readonly [text: string, values: string[]];
 
 const COLUMNS =
   'tenant, at, id, user_id, model, backend, images, tokens_in, tokens_out, cost, backend_cost, rest';
+
+const AMOUNTS = ['images', 'tokens_in', 'tokens_out', 'cost', 'backend_cost'];
 
 /**
  * Keeps rows, given as JSON with the starts of their day and month, and adds those that were not kept already to their
@@ -28,15 +31,13 @@ WITH given AS (
 INSERT INTO images_router.usage_sums AS sums
   (tenant, grain, since, user_id, model, backend, requests, images, tokens_in, tokens_out, cost, backend_cost)
 SELECT kept.tenant, period.grain, period.since, kept.user_id, kept.model, kept.backend,
-  count(*), sum(kept.images), sum(kept.tokens_in), sum(kept.tokens_out), sum(kept.cost), sum(kept.backend_cost)
+  count(*), ${AMOUNTS.map((name) => `least(sum(kept.${name}), ${LARGEST_SUM})`).join(', ')}
 FROM kept
 JOIN (SELECT DISTINCT at, day, month FROM given) AS times USING (at)
 CROSS JOIN LATERAL (VALUES ('day', times.day), ('month', times.month)) AS period (grain, since)
 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (tenant, grain, since, user_id, model, backend) DO UPDATE SET
-  requests = sums.requests + excluded.requests, images = sums.images + excluded.images,
-  tokens_in = sums.tokens_in + excluded.tokens_in, tokens_out = sums.tokens_out + excluded.tokens_out,
-  cost = sums.cost + excluded.cost, backend_cost = sums.backend_cost + excluded.backend_cost`;
+  ${['requests', ...AMOUNTS].map((name) => `${name} = least(sums.${name} + excluded.${name}, ${LARGEST_SUM})`).join(', ')}`;
 
 /** Numbers the values of a statement as they are named. */
 function parameters() {
@@ -59,7 +60,6 @@ export function pageStatement(filter: UsageFilter, page: UsagePage): Statement {
   return [statement, values];
 }
 
-const AMOUNTS = ['images', 'tokens_in', 'tokens_out', 'cost', 'backend_cost'];
 const DAY_MS = 86_400_000;
 
 /** What all that matches adds up to: months and days by their sums, what is left by its rows. */
@@ -84,7 +84,9 @@ export function summaryStatement(filter: UsageFilter, groupBy: UsageGrouping): S
     ...days.map((span) => ofPeriods('day', span)),
     ...rest.map(ofRows),
   ];
-  const sums = ['requests', ...AMOUNTS].map((amount) => `sum(${amount})::text AS ${amount}`);
+  const sums = ['requests', ...AMOUNTS].map(
+    (amount) => `least(sum(${amount}), ${LARGEST_SUM})::text AS ${amount}`,
+  );
   const statement = `SELECT name, ${sums.join(', ')} FROM (${parts.join(' UNION ALL ')}) AS part GROUP BY name`;
   return [statement, values];
 }

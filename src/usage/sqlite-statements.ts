@@ -21,8 +21,10 @@ import {
   type SumRecord,
   type UsageRecord,
 } from './record.js';
+import { LARGEST_SUM } from './sums.js';
 
-const AMOUNTS = 'images, tokens_in, tokens_out, cost, backend_cost';
+const SUMS = ['images', 'tokens_in', 'tokens_out', 'cost', 'backend_cost'];
+const AMOUNTS = SUMS.join(', ');
 
 const TABLES = `
 CREATE TABLE images_router_usage (
@@ -75,17 +77,16 @@ ON CONFLICT DO NOTHING RETURNING 1`;
 const ADD = `
 INSERT INTO images_router_usage_sums (tenant, grain, since, user_id, model, backend, requests, ${AMOUNTS})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, images = images + excluded.images,
-  tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
-  cost = cost + excluded.cost, backend_cost = backend_cost + excluded.backend_cost`;
+ON CONFLICT DO UPDATE SET ${['requests', ...SUMS]
+  .map((name) => `${name} = min(${name} + excluded.${name}, ${LARGEST_SUM})`)
+  .join(', ')}`;
 
 const FIRST_PERIOD = `
 SELECT since FROM images_router_usage_sums
 WHERE tenant = ? AND grain = ? AND since >= ? AND since < ? ORDER BY since LIMIT 1`;
 
-const SUMMED = ['images', 'tokens_in', 'tokens_out', 'cost', 'backend_cost'].map(
-  (name) => `sum(${name}) AS ${name}`,
-);
+// A slice of them stays within 64 bits.
+const SUMMED = SUMS.map((name) => `min(sum(${name}), ${LARGEST_SUM}) AS ${name}`);
 
 /** A sum kept for each day and month. */
 export type Grain = 'day' | 'month';

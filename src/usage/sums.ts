@@ -25,15 +25,19 @@ export function createSums(): Sums {
   };
 }
 
+/** The greatest sum there is: beyond it numbers are not exact, and some drivers throw. Greater ones stay there. */
+export const LARGEST_SUM: number = Number.MAX_SAFE_INTEGER;
+
 /** Two sums in one. */
 export function plus(a: Totals, b: Totals): Totals {
+  const add = (one: number, other: number) => Math.min(one + other, LARGEST_SUM);
   return {
-    requests: a.requests + b.requests,
-    images: a.images + b.images,
-    tokensIn: a.tokensIn + b.tokensIn,
-    tokensOut: a.tokensOut + b.tokensOut,
-    costMicroUsd: a.costMicroUsd + b.costMicroUsd,
-    backendCostMicroUsd: a.backendCostMicroUsd + b.backendCostMicroUsd,
+    requests: add(a.requests, b.requests),
+    images: add(a.images, b.images),
+    tokensIn: add(a.tokensIn, b.tokensIn),
+    tokensOut: add(a.tokensOut, b.tokensOut),
+    costMicroUsd: add(a.costMicroUsd, b.costMicroUsd),
+    backendCostMicroUsd: add(a.backendCostMicroUsd, b.backendCostMicroUsd),
   };
 }
 
