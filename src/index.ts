@@ -22,6 +22,7 @@ export type {
 export type {
   BudgetSoftLimit,
   EventBase,
+  HoldLost,
   HoldSettled,
   HoldSkipped,
   HoldUnsettled,

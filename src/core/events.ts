@@ -93,6 +93,24 @@ export interface HoldSettled extends EventBase {
   readonly attempts: number;
 }
 
+/**
+ * The budget store answered a commit without booking it: what a provider was paid for is in no budget. It no longer
+ * knows the hold (a database was emptied, a replica took over that had not heard of it), or something else settled it;
+ * a driver that sends commands twice is told `already` as well, and nothing is lost then.
+ */
+export interface HoldLost extends EventBase {
+  /** Discriminates. */
+  readonly type: 'hold.lost';
+  /** The hold's id. */
+  readonly holdId: string;
+  /** What the store answered. */
+  readonly answer: 'unknown' | 'already';
+  /** What was to be booked, in micro-dollars. */
+  readonly costMicroUsd: number;
+  /** What was to be booked, in pictures. */
+  readonly images: number;
+}
+
 /** A provider was paid without the budget store knowing, because `spend.onStoreFailure` is `allow`. */
 export interface HoldSkipped extends EventBase {
   /** Discriminates. */
@@ -103,7 +121,7 @@ export interface HoldSkipped extends EventBase {
 
 /**
  * A bucket has passed its soft limit: told once by each process for each turn of its window, as long as no more than
- * 10,000 other buckets passed theirs since.
+ * 10,000 other buckets whose turns are not over passed theirs since.
  */
 export interface BudgetSoftLimit extends EventBase {
   /** Discriminates. */
@@ -265,6 +283,7 @@ export type ImagesEvent =
   | RequestFailed
   | UpstreamCall
   | HoldUnsettled
+  | HoldLost
   | HoldSettled
   | HoldSkipped
   | BudgetSoftLimit

@@ -134,7 +134,8 @@ function roomsOf(buckets: readonly Bucket[], left: ReadonlyMap<string, number>):
 export function createLedger(options: LedgerOptions): Ledger {
   const { store, calendar, emit, timeoutMs } = options;
   const settlements = createSettlements({ timeoutMs, emit });
-  const softLimitsPassed = new Set<string>();
+  /** Bucket keys, and when the turns end that they are of. */
+  const softLimitsPassed = new Map<string, number>();
 
   function bucketsOf(caller: Caller, at: number): readonly Bucket[] {
     if (caller.budgets === 'unlimited') return [];
@@ -157,7 +158,7 @@ export function createLedger(options: LedgerOptions): Ledger {
           amount: amountIn(budget, amounts),
         }));
         const attempt = () => store.commit(hold, lines, outcome);
-        return settlements.settle({ action: 'commit', holdId: hold.id, requestId, attempt });
+        return settlements.settle({ action: 'commit', holdId: hold.id, requestId, attempt, amounts });
       },
       release: () => settlements.settle(releasing(hold.id, requestId)),
     };
@@ -200,13 +201,20 @@ export function createLedger(options: LedgerOptions): Ledger {
       const { limit, softLimit, name } = bucket.budget;
       const used = limit - left;
       if (softLimit === undefined || used < limit * softLimit || softLimitsPassed.has(bucket.key)) continue;
-      softLimitsPassed.add(bucket.key);
-      // The one that passed first: most likely its turn is over.
-      const [oldest] = softLimitsPassed;
-      if (softLimitsPassed.size > MAX_REMEMBERED && oldest !== undefined) softLimitsPassed.delete(oldest);
+      softLimitsPassed.set(bucket.key, bucket.resetsAt ?? Number.POSITIVE_INFINITY);
+      forgetSoftLimits();
       const { tenant } = caller;
       emit({ type: 'budget.soft_limit', level: 'warn', requestId, tenant, budget: name, used, limit });
     }
+  }
+
+  /** Makes room: first of what belongs to turns that are over, then of what passed first. */
+  function forgetSoftLimits(): void {
+    if (softLimitsPassed.size <= MAX_REMEMBERED) return;
+    const now = Date.now();
+    for (const [key, resetsAt] of softLimitsPassed) if (resetsAt <= now) softLimitsPassed.delete(key);
+    const [oldest] = softLimitsPassed.keys();
+    if (softLimitsPassed.size > MAX_REMEMBERED && oldest !== undefined) softLimitsPassed.delete(oldest);
   }
 
   async function reserve(order: ReserveOrder): Promise<ReserveOutcome> {

@@ -4,6 +4,7 @@
  */
 import { createBackOff, untilIdle } from './back-off.js';
 import type { Emit } from './events.js';
+import type { Amounts } from './ledger.js';
 import { within } from './wait.js';
 
 /** Something a budget store has to be told. */
@@ -16,6 +17,8 @@ export interface Settlement {
   readonly requestId: string;
   /** Tells the store. Repeating it is harmless. */
   readonly attempt: () => Promise<unknown>;
+  /** What a commit books. */
+  readonly amounts?: Amounts | undefined;
 }
 
 /** Tells budget stores what they have to know, whatever it takes. */
@@ -55,15 +58,25 @@ export function createSettlements(options: { readonly timeoutMs: number; readonl
     if (before === 0) emit({ type: 'hold.unsettled', level: 'error', requestId, holdId, action, cause });
   }
 
+  /** Tells of a commit that the store answered without booking it. After a failure, `already` is its own work. */
+  function checkBooked({ holdId, requestId, amounts }: Settlement, answer: unknown, attempts: number): void {
+    if (amounts === undefined) return;
+    if (answer !== 'unknown' && (answer !== 'already' || attempts > 1)) return;
+    const { microUsd: costMicroUsd, images } = amounts;
+    emit({ type: 'hold.lost', level: 'error', requestId, holdId, answer, costMicroUsd, images });
+  }
+
   async function lands(settlement: Settlement): Promise<boolean> {
     const { action, holdId, requestId } = settlement;
+    let answer: unknown;
     try {
-      await answered(settlement.attempt(), timeoutMs);
+      answer = await answered(settlement.attempt(), timeoutMs);
     } catch (cause) {
       fail(settlement, cause);
       return false;
     }
     const attempts = (failures.get(settlement) ?? 0) + 1;
+    checkBooked(settlement, answer, attempts);
     if (attempts > 1) emit({ type: 'hold.settled', level: 'info', requestId, holdId, action, attempts });
     return true;
   }

@@ -62,7 +62,8 @@ export function settle(settled: SettledCall): Booking {
 }
 
 function settleFailure(settled: SettledCall, billed: Billed): Booking {
-  if (billed === 'no' || settled.unknownCost === 'waive') return bookDelivered(settled);
+  if (billed === 'no' || (billed === 'unknown' && settled.unknownCost === 'waive'))
+    return bookDelivered(settled);
   return bookShare(settled);
 }
 

@@ -280,6 +280,33 @@ for (const [operation, prompt, status, spent] of [
   });
 }
 
+for (const answer of ['unknown', 'already'] as const) {
+  test(`a commit that the store answers with ${answer} is told of: what was paid is in no budget`, async (t) => {
+    const budget: BudgetStore = { ...memoryBudget(), commit: async () => answer };
+    const app = await createTestApp(t, { budget });
+    await app.native({ model: 'placeholder/sketch', prompt: 'a', n: 2 }).expect(200);
+    const [lost, ...others] = app.eventsOf('hold.lost');
+    assert.deepEqual(others, []);
+    assert.deepEqual([lost?.answer, lost?.costMicroUsd, lost?.images], [answer, 80_000, 2]);
+    assert.match(lost?.holdId ?? '', /^[-0-9a-f]{36}$/);
+  });
+}
+
+test('a commit that landed with its answer lost is not told of as lost', async (t) => {
+  const store = memoryBudget();
+  let commits = 0;
+  const commit: BudgetStore['commit'] = async (...values) => {
+    commits += 1;
+    const answer = await store.commit(...values);
+    if (commits === 1) throw new Error('the connection was lost');
+    return answer;
+  };
+  const app = await createTestApp(t, { budget: { ...store, commit } });
+  await app.native({ model: 'placeholder/sketch', prompt: 'a' }).expect(200);
+  await until(() => app.events.some(({ type }) => type === 'hold.settled'));
+  assert.equal(app.eventsOf('hold.lost').length, 0);
+});
+
 test('a commit that hangs keeps the answer waiting for the store’s time only', async (t) => {
   const store = memoryBudget();
   let commits = 0;

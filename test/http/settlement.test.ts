@@ -187,6 +187,7 @@ for (const [title, model, billed, options, booked] of [
   ['priced by picture, surely unbilled', {}, 'no', {}, [40_000, 1]],
   ['priced by picture, perhaps billed', {}, 'unknown', {}, [120_000, 3]],
   ['priced by picture, waived', {}, 'unknown', { spend: { unknownCost: 'waive' } }, [40_000, 1]],
+  ['priced by picture, billed and not waived', {}, 'yes', { spend: { unknownCost: 'waive' } }, [120_000, 3]],
   ['priced by token, surely unbilled', { price: BY_TOKEN }, 'no', {}, [200_060, 1]],
 ] as const) {
   test(`a call that failed after one of three pictures, ${title}: ${booked[0]} are booked`, async (t) => {

@@ -13,7 +13,7 @@ const PUBLIC_NAMES: Readonly<Record<string, { readonly values: string; readonly 
       isImagesError isProviderError monthly perMinute total usd`,
     types: `BackendSettings Balance Billed BlockedEvent Budget BudgetAmount BudgetOptions BudgetScope BudgetSoftLimit
       BudgetStore BudgetWindow ByteRange Caller CommitLine DirectUrlOptions EncodedImage EndEvent ErrorCode
-      ErrorDetail EventBase GenerateCall GenerateEvent GetOptions Hold HoldSettled HoldSkipped HoldUnsettled
+      ErrorDetail EventBase GenerateCall GenerateEvent GetOptions Hold HoldLost HoldSettled HoldSkipped HoldUnsettled
       Identify ImageContentType ImageCount ImageEvent ImageFormat ImagesErrorOptions ImagesEvent ImagesRouter
       ImagesRouterControls ImagesRouterOptions InternalError KeyTable Lifecycle LimitOptions MediaOptions
       MediaStorage Metadata MicroUsd Model ModelAlias ModelFeature ModelLimits ModelSettings Once
