@@ -10,6 +10,7 @@ import { createLedger } from './core/ledger.js';
 import { createRouting } from './core/routing.js';
 import { createSpool } from './core/spool.js';
 import type { SweepResult, VerifyResult } from './core/storage.js';
+import { createTwins } from './core/twins.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
 import { budgetsHandler } from './http/budgets.js';
@@ -39,7 +40,7 @@ import { usageExportHandler } from './http/usage-export.js';
 import { SAFE_HEADERS } from './media/delivery.js';
 import { rememberFacts } from './media/known-facts.js';
 import { createLinkSigner } from './media/link.js';
-import { createLookup } from './media/lookup.js';
+import { createKeptCheck, createLookup } from './media/lookup.js';
 import { parsePictureId, pictureKey, picturePrefix, tenantPrefix } from './media/picture-id.js';
 import { ATTEMPTS, createPictureReader, createPictureStore } from './media/picture-store.js';
 import { createVariantStore } from './media/variant-store.js';
@@ -165,6 +166,7 @@ function createParts(config: Config) {
   });
   const readPicture = createPictureReader({ storage, storageMs, emit });
   const lookup = createLookup({ facts, storageMs, emit });
+  const isKept = createKeptCheck(lookup);
   const links = createLinks({ signer, ttlSeconds: media.ttlSeconds, publicUrl: media.publicUrl });
   return {
     emit,
@@ -175,9 +177,11 @@ function createParts(config: Config) {
     ledger,
     accounting,
     images,
+    twins: createTwins(ledger),
     intake,
     links,
     readPicture,
+    isKept,
     lookup,
     storage,
     spool,

@@ -25,7 +25,7 @@ import type { Plan } from './plan.js';
 import type { ImageRequest } from './request.js';
 import { planRequest } from './rules.js';
 import { ableBackends, splitCalls } from './shares.js';
-import { booked, endForReplay, endOf, sum } from './summary.js';
+import { booked, endForReplay, endOf, mayBeCharged, sum } from './summary.js';
 import { usageRow } from './usage-row.js';
 
 /** What the use case is made of. */
@@ -139,14 +139,18 @@ export function overloaded(): ImagesError {
   return new ImagesError('OVERLOADED', message, { retryAfter: 5 });
 }
 
-/** Books what the calls of a request cost, or frees its hold when they cost nothing and brought nothing. */
+/**
+ * Books what the calls of a request cost, or frees its hold when they cost nothing and brought nothing. One with a key
+ * is booked, if only as nothing, where a vendor may have charged all the same: its retry is told what happened.
+ */
 function settleRequest(
   reservation: Reservation,
   records: readonly CallRecord[],
   { once, head }: RunContext,
 ): Promise<void> {
   const amounts = booked(records);
-  if (amounts.microUsd === 0 && amounts.images === 0) return reservation.release();
+  const isFree = amounts.microUsd === 0 && amounts.images === 0;
+  if (isFree && (once === undefined || !mayBeCharged(records))) return reservation.release();
   return reservation.commit(amounts, once && writeOutcome(endForReplay(records, head)));
 }
 

@@ -27,6 +27,14 @@ export function booked(records: readonly CallRecord[]): Amounts {
   };
 }
 
+/** Whether a vendor may have charged for any of the calls of a request, whatever is booked for them. */
+export function mayBeCharged(records: readonly CallRecord[]): boolean {
+  return records.some(({ booking, outcome }) => {
+    if (booking.microUsd > 0 || outcome.type === 'ended') return true;
+    return outcome.type === 'failed' && billedOf(outcome.error) !== 'no';
+  });
+}
+
 /** How a request ended whose calls are over: with pictures, or with the failure of its first picture. */
 export function endOf(records: readonly CallRecord[], head: RequestHead): RequestOutcome | ImagesError {
   const pictures = records.flatMap((record) => record.pictures).sort((a, b) => a.index - b.index);
@@ -41,7 +49,12 @@ export function endOf(records: readonly CallRecord[], head: RequestHead): Reques
 
 /** What the vendors counted for the calls of a request. */
 export function tokensOf(records: readonly CallRecord[]): TokenTotals {
-  return records.reduce((total, record) => addTokens(total, usageOf(record)), NO_TOKENS);
+  return records.reduce((total, record) => addTokens(total, believable(record)), NO_TOKENS);
+}
+
+/** What the vendor counted, unless settlement took it for a fault. */
+function believable(record: CallRecord): TokenUsage | undefined {
+  return record.booking.oddity === 'usage_implausible' ? undefined : usageOf(record);
 }
 
 /** How a request looks to whoever asks again: pictures that wait for storage are handed over too. */
@@ -58,20 +71,18 @@ function withWaiting(record: CallRecord): CallRecord {
   return { ...record, pictures: [...record.pictures, ...record.waiting], failures };
 }
 
+// More than any call of any vendor comes to, and few enough that sums over years stay exact.
+const MAX_TOKENS = 1_000_000_000;
+
 function addTokens(total: TokenTotals, usage: TokenUsage | undefined): TokenTotals {
   const count = (tokens: number | undefined) =>
-    tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 ? tokens : 0;
+    tokens !== undefined && Number.isSafeInteger(tokens) && tokens > 0 && tokens <= MAX_TOKENS ? tokens : 0;
   return {
-    textIn: addCounts(total.textIn, count(usage?.textIn)),
-    imageIn: addCounts(total.imageIn, count(usage?.imageIn)),
-    imageOut: addCounts(total.imageOut, count(usage?.imageOut)),
-    textOut: addCounts(total.textOut, count(usage?.textOut)),
+    textIn: total.textIn + count(usage?.textIn),
+    imageIn: total.imageIn + count(usage?.imageIn),
+    imageOut: total.imageOut + count(usage?.imageOut),
+    textOut: total.textOut + count(usage?.textOut),
   };
-}
-
-/** Adds what vendors counted. A sum beyond the safe integers, which no count of tokens is, stays the last of them. */
-export function addCounts(a: number, b: number): number {
-  return Math.min(a + b, Number.MAX_SAFE_INTEGER);
 }
 
 /** Where any call may have been charged, so may a retry, and the error must say so. */
@@ -79,10 +90,7 @@ function firstFailure(records: readonly CallRecord[]): ImagesError {
   const failures = new Map(records.flatMap((record) => [...record.failures]));
   const first = failures.get(Math.min(...failures.keys()));
   if (first === undefined) return new ImagesError('INTERNAL_ERROR', 'Nothing was drawn.');
-  const charged = records.some(({ booking, outcome }) => {
-    return booking.microUsd > 0 || (outcome.type === 'failed' && billedOf(outcome.error) !== 'no');
-  });
-  return charged && (first.billed ?? 'no') === 'no' ? withBilled(first, 'unknown') : first;
+  return mayBeCharged(records) && (first.billed ?? 'no') === 'no' ? withBilled(first, 'unknown') : first;
 }
 
 function withBilled(error: ImagesError, billed: Billed): ImagesError {

@@ -6,7 +6,7 @@ import type { Caller } from './caller.js';
 import { CLIENT_LEFT } from './deadline.js';
 import type { RunContext } from './generate.js';
 import type { ImageRequest } from './request.js';
-import { addCounts, booked, endOf, sum, tokensOf } from './summary.js';
+import { booked, endOf, sum, tokensOf } from './summary.js';
 import type { UsageRow } from './usage.js';
 
 /** A request that is over. */
@@ -41,8 +41,8 @@ export function usageRow({ caller, request, context, records, latencyMs }: Ended
     backend: backendOf(records),
     imagesAsked: request.n,
     images: isImagesError(ended) ? 0 : ended.pictures.length,
-    tokensIn: addCounts(textIn, imageIn),
-    tokensOut: addCounts(imageOut, textOut),
+    tokensIn: textIn + imageIn,
+    tokensOut: imageOut + textOut,
     costMicroUsd: booked(records).microUsd,
     backendCostMicroUsd: sum(records.map(({ backendCostMicroUsd }) => backendCostMicroUsd)),
     latencyMs: Math.round(latencyMs),

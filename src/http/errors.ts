@@ -71,6 +71,7 @@ const MAX_RETRY_AFTER_S = 60;
 
 // A vendor was at work when these happened; only a known bill of nothing makes a retry free.
 const MAY_BE_BILLED: ReadonlySet<ErrorCode> = new Set([
+  'BACKEND_ERROR',
   'BACKEND_TIMEOUT',
   'UPSTREAM_SHAPE_MISMATCH',
   'STORAGE_ERROR',
@@ -89,7 +90,7 @@ function isRetryable(error: ImagesError, status: number): boolean {
   if (error.billed === 'yes' || error.billed === 'unknown') return false;
   if (status >= 500) {
     if (error.reason === 'retired') return false;
-    return error.code === 'BACKEND_ERROR' ? error.billed === 'no' : !MAY_BE_BILLED.has(error.code);
+    return error.billed === 'no' || !MAY_BE_BILLED.has(error.code);
   }
   return WAITS.has(error.code) && error.retryAfter !== undefined && error.retryAfter <= MAX_RETRY_AFTER_S;
 }

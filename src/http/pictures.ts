@@ -4,10 +4,9 @@ import type { Once } from '../core/budget.js';
 import type { Caller } from '../core/caller.js';
 import type { Deadline, Deadlines } from '../core/deadline.js';
 import type { Emit } from '../core/events.js';
-import { type Images, type Job, type RequestEvent, TWIN } from '../core/generate.js';
-import type { Ledger } from '../core/ledger.js';
+import type { Images, Job, RequestEvent } from '../core/generate.js';
 import type { ReadPicture, StoredPicture } from '../core/picture.js';
-import { earlierOutcome, replay } from '../core/twins.js';
+import { replay, type Twins } from '../core/twins.js';
 import { invalid } from '../core/validation.js';
 import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
@@ -31,9 +30,11 @@ export interface PicturesOptions {
   /** The use case. */
   readonly images: Images;
   /** Knows requests that mean the same. */
-  readonly ledger: Ledger;
+  readonly twins: Twins;
   /** Reads pictures of earlier requests. */
   readonly readPicture: ReadPicture;
+  /** False for a picture of an earlier request that is surely gone. */
+  readonly isKept: (picture: StoredPicture) => Promise<boolean>;
   /** Makes links to stored pictures. */
   readonly links: Links;
   /** Bounds each request. */
@@ -69,7 +70,7 @@ export function picturesHandler(
   dialect: Dialect,
   operation: OperationReader,
 ): Handler {
-  const { intake, images, ledger, links, deadlines, readPicture, emit } = options;
+  const { intake, images, twins, links, deadlines, readPicture, isKept, emit } = options;
 
   /** Prepares the request and begins to draw. */
   function draw(work: Work, deadline: Deadline): AsyncGenerator<RequestEvent, void> {
@@ -101,16 +102,15 @@ export function picturesHandler(
 
   /** Draws, unless a request that means the same did: then it is replayed. */
   async function* happen(work: Work, deadline: Deadline): AsyncGenerator<RequestEvent, void> {
-    for (;;) {
-      const earlier = work.once && (await earlierOutcome(ledger, work.once, deadline.upstream));
-      if (earlier !== undefined) return yield* replay(earlier, readPicture, deadline.signal);
-      try {
-        return yield* readAhead(draw(work, deadline), deadline.signal);
-      } catch (error) {
-        // Both looked, found nothing and began; the ledger let one of them through.
-        if (error !== TWIN) throw error;
-      }
-    }
+    const { once } = work;
+    const drawing = () => readAhead(draw(work, deadline), deadline.signal);
+    if (once === undefined) return yield* drawing();
+    yield* twins.run({
+      once,
+      signal: deadline.upstream,
+      draw: drawing,
+      replay: (earlier) => replay(earlier, { read: readPicture, isKept, signal: deadline.signal }),
+    });
   }
 
   function setHeaders(res: Response, event: RequestEvent): void {

@@ -3,6 +3,7 @@ import type { Emit } from '../core/events.js';
 import type { DirectUrlOptions, GetOptions, StoredInfo, StoredObject } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import type { KnownFacts } from './known-facts.js';
+import { pictureKey } from './picture-id.js';
 import { storageError } from './picture-store.js';
 
 /** Looks stored objects up. All throw `STORAGE_ERROR` where storage fails or does not answer in time. */
@@ -10,7 +11,7 @@ export interface Lookup {
   /** What has just been learnt of an object, without asking. */
   known(key: string): StoredInfo | undefined;
   /** Describes an object. */
-  stat(key: string, requestId: string): Promise<StoredInfo | undefined>;
+  stat(key: string, requestId: string | undefined): Promise<StoredInfo | undefined>;
   /** Opens an object. One that opens too late is closed again. */
   get(key: string, requestId: string, options?: ReadOptions): Promise<StoredObject | undefined>;
   /** A URL at which storage itself serves an object, if it does. */
@@ -35,7 +36,11 @@ export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup 
   const { storage, known } = facts;
   const late = () => new Error(`storage did not answer within ${storageMs} ms`);
 
-  async function asked<T>(operation: 'get' | 'stat', requestId: string, ask: () => Promise<T>): Promise<T> {
+  async function asked<T>(
+    operation: 'get' | 'stat',
+    requestId: string | undefined,
+    ask: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await within(ask(), storageMs, late);
     } catch (cause) {
@@ -62,6 +67,18 @@ export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup 
         waiting = false;
       }
     },
+  };
+}
+
+/** Makes what tells that a picture is surely gone. Where storage fails nobody knows, and its link will tell. */
+export function createKeptCheck(lookup: Lookup): (picture: { readonly id: string }) => Promise<boolean> {
+  return async ({ id }) => {
+    const key = pictureKey(id);
+    if (lookup.known(key) !== undefined) return true;
+    return lookup.stat(key, undefined).then(
+      (info) => info !== undefined,
+      () => true,
+    );
   };
 }
 

@@ -3,9 +3,19 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
+import type { Provider } from '../../src/core/provider.js';
+import type { MediaStorage } from '../../src/core/storage.js';
 import { ProviderError } from '../../src/errors.js';
+import { placeholder } from '../../src/providers/placeholder.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, TEST_KEY, type TestApp, until } from '../support/app.js';
+import {
+  createTestApp,
+  TEST_KEY,
+  type TestApp,
+  type TestAppOptions,
+  testModel,
+  until,
+} from '../support/app.js';
 import { dataUrl, EDIT_PATHS } from '../support/forms.js';
 import { picture } from '../support/pictures.js';
 import { runs } from '../support/runs.js';
@@ -170,6 +180,94 @@ test('an error that was billed is replayed rather than paid again', async (t) =>
   assert.equal(again.headers['x-should-retry'], 'false');
   assert.equal(app.calls.length, 1);
   assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
+});
+
+/** A provider of one model that is drawn at a price by picture. */
+function providing(generate: Provider['generate']): readonly Provider[] {
+  const [model] = placeholder({ models: [testModel()] }).models;
+  assert.ok(model, 'the placeholder has a model');
+  return [{ name: 'p', models: [model], generate }];
+}
+
+test('an error that may have been billed is replayed although nothing is booked for it', async (t) => {
+  const outcomes: Readonly<Record<string, TestAppOptions>> = {
+    'the vendor may have charged, and the host waives that': {
+      spend: { unknownCost: 'waive' },
+      placeholder: { fail: () => new ProviderError('shape', 'It came out wrong.', { billed: 'unknown' }) },
+    },
+    'the vendor ended well, without a picture': {
+      providers: providing(async function* () {
+        yield { type: 'end' };
+      }),
+    },
+  };
+  for (const [what, options] of Object.entries(outcomes)) {
+    const app = await createTestApp(t, options);
+    const first = await keyed(app, 'k');
+    assert.equal(first.headers['x-should-retry'], 'false', what);
+    const again = await keyed(app, 'k').expect(first.status);
+    assert.deepEqual(again.body.error, first.body.error, what);
+    assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 0, held: 0 }, what);
+    assert.equal(app.eventsOf('upstream.call').length, 1, what);
+  }
+});
+
+test('the same key sent many times at once gets one unbilled failure, and draws once', async (t) => {
+  const fail = () => new ProviderError('rejected', 'It will not draw this.', { billed: 'no' });
+  const app = await createTestApp(t, { placeholder: { delayMs: 500, fail } });
+  const answers = await Promise.all(Array.from({ length: 20 }, () => keyed(app, 'k').expect(400)));
+  for (const { body } of answers) assert.deepEqual(body.error, answers[0]?.body.error);
+  assert.equal(app.calls.length, 1);
+  await keyed(app, 'k').expect(400);
+  assert.equal(app.calls.length, 2, 'a retry after it is over runs');
+});
+
+test('of twins at several processes that fail unbilled, each process draws at most once', async (t) => {
+  const budget = memoryBudget();
+  const fail = () => new ProviderError('rejected', 'It will not draw this.', { billed: 'no' });
+  const apps = await Promise.all(
+    [1, 2, 3].map(() => createTestApp(t, { budget, placeholder: { delayMs: 500, fail } })),
+  );
+  const sent = apps.flatMap((app) => Array.from({ length: 8 }, () => keyed(app, 'k').expect(400)));
+  await Promise.all(sent);
+  for (const { calls } of apps) assert.ok(calls.length <= 1, `${calls.length} calls from one process`);
+});
+
+for (const format of ['url', 'b64_json']) {
+  test(`a replay as ${format} says which of its pictures were deleted since, and hands over the others`, async (t) => {
+    const app = await createTestApp(t);
+    const body = { ...BODY, n: 2, response_format: format };
+    const [deleted, kept] = (await keyed(app, 'k', body).expect(200)).body.data.data;
+    await app.router.deletePicture(deleted.id);
+    const { data } = (await keyed(app, 'k', body).expect(200)).body;
+    assert.deepEqual(
+      data.data.map(({ id }: { readonly id: string }) => id),
+      [kept.id],
+    );
+    assert.deepEqual(
+      [data.errors.length, data.errors[0].index, data.errors[0].code],
+      [1, 0, 'MEDIA_NOT_FOUND'],
+    );
+    await app.router.deletePicture(kept.id);
+    await keyed(app, 'k', body).expect(404);
+    assert.equal(app.calls.length, 1);
+  });
+}
+
+test('a replay that storage fails to read may be asked for again, and says when', async (t) => {
+  const inner = memoryStorage();
+  let fails = false;
+  const get: MediaStorage['get'] = (...values) =>
+    fails ? Promise.reject(new Error('down')) : inner.get(...values);
+  const app = await createTestApp(t, { storage: { ...inner, get } });
+  const body = { ...BODY, n: 2, response_format: 'b64_json' };
+  await keyed(app, 'k', body).expect(200);
+  fails = true;
+  const { headers } = await keyed(app, 'k', body).expect(503);
+  assert.equal(headers['x-should-retry'], undefined);
+  assert.equal(headers['retry-after'], '5');
+  fails = false;
+  assert.equal((await keyed(app, 'k', body).expect(200)).body.data.data.length, 2);
 });
 
 test('a client that leaves has its pictures drawn, stored and paid, and its retry gets them', async (t) => {
