@@ -78,14 +78,14 @@ export interface SpendOptions {
 /** How pictures of providers are checked, and when they are encoded anew. */
 export interface PictureOptions {
   /**
-   * How a picture is checked whose pixels stay as they are: `'decode'` decodes every pixel; `'container'` trusts the
-   * container (checksums of PNG, lengths and ends of all), which costs a twentieth and lets damage of JPEG and WebP
-   * inside its pixels through. @defaultValue `'decode'`
+   * How a picture is checked whose pixels stay as they are: `'decode'` decodes or decompresses every pixel;
+   * `'container'` trusts the container (checksums of PNG, lengths and ends of all), which costs a twentieth and lets
+   * damage inside the pixels of JPEG and WebP through, and bytes behind those of PNG. @defaultValue `'decode'`
    */
   readonly verify?: 'decode' | 'container' | undefined;
   /**
    * `'needed'` encodes a picture anew only where the request asks for other pixels or another format than came, or
-   * where viewers would show it differently; `'always'` encodes every picture, content credentials or not. @defaultValue `'needed'`
+   * where viewers would show it differently, or where there is more among its pixels; `'always'` encodes every picture, content credentials or not. @defaultValue `'needed'`
    */
   readonly reencode?: 'needed' | 'always' | undefined;
 }

@@ -13,6 +13,22 @@ export interface RefusedContainer {
   readonly fault: ContainerFault;
 }
 
+/** Compressed rows of a PNG, which can be checked in full without making a picture of them. */
+export interface PixelRows {
+  /** The zlib stream, in pieces. */
+  readonly stream: readonly Uint8Array[];
+  /** What it inflates to: one pass over the picture, or the seven of an interlaced one. None is empty. */
+  readonly passes: readonly RowPass[];
+}
+
+/** Rows of one length, each behind a byte that says how it was filtered. */
+export interface RowPass {
+  /** How many. */
+  readonly rows: number;
+  /** Their length without the filter's byte. */
+  readonly rowBytes: number;
+}
+
 /** What the container says of a picture that every viewer shows just as its pixels are stored: upright, uncropped. */
 export interface Layout {
   /** Its pixels. */
@@ -20,10 +36,13 @@ export interface Layout {
   /** Whether it carries a C2PA manifest. Nobody has checked the signature. */
   readonly signed: boolean;
   /**
-   * The same picture in pieces, to be put together: what decides the pixels and how they are shown, our provenance
-   * mark, and nothing else. `undefined` where only a decoder makes it one that every viewer shows alike.
+   * The same picture in pieces, to be put together: the parts that hold the pixels and how they are shown, our
+   * provenance mark, and no other part. Nobody has looked into the pixels: behind their compressed end, or in tables
+   * that no pixel uses, may be anything. `undefined` where only a decoder makes it one that every viewer shows alike.
    */
   readonly cleaned: readonly Uint8Array[] | undefined;
+  /** A PNG's compressed pixels, in which nobody has looked; `undefined` in other formats. */
+  readonly rows?: PixelRows | undefined;
 }
 
 /** A container read from end to end. */

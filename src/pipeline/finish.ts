@@ -4,6 +4,7 @@ import { giveBack } from '../core/memory.js';
 import type { FinishedPicture, FinishPicture, PictureOrder } from '../core/picture.js';
 import { ImagesError } from '../errors.js';
 import { type Container, readContainer } from './container.js';
+import type { PixelRows } from './container-walk.js';
 import { encodePicture } from './encode.js';
 import { imageJobs } from './gate.js';
 import {
@@ -13,6 +14,7 @@ import {
   openPicture,
   type RefusedPicture,
 } from './inspect.js';
+import { areExactly } from './png-rows.js';
 
 /** What bounds every picture, and how much is done to it. */
 export interface FinisherOptions {
@@ -49,19 +51,14 @@ export function createFinisher(options: FinisherOptions): FinishPicture {
     const container = readContainer(order.bytes);
     if ('fault' in container) throw mismatch(FAULTS[container.fault]);
     const maxPixels = pixelLimit(order.size, options.maxPixels);
-    const bytes = finishedBytes({ container, order, maxPixels, reencode: options.reencode });
-    if (bytes === undefined || container.layout === undefined) {
-      return await imageJobs.run(() => encodeAnew(container, order, maxPixels), order.signal);
+    const kept = keptPicture({ container, order, maxPixels, reencode: options.reencode });
+    const { signal } = order;
+    if (kept !== undefined) {
+      const question = { kept, rows: container.layout?.rows, maxPixels, signal };
+      if (options.verify === 'container' || (await isSound(question))) return kept;
     }
-    const { size } = container.layout;
-    if (options.verify === 'decode') {
-      const fault = await imageJobs.run(() => decodingFault({ bytes, size }, maxPixels), order.signal);
-      order.signal.throwIfAborted();
-      if (fault !== undefined) throw mismatch(FAULTS.broken, fault);
-    }
-    const isOurs = bytes.buffer !== order.bytes.buffer;
-    const release = isOurs ? () => giveBack(bytes) : undefined;
-    return { bytes, contentType: `image/${container.format}`, size, release };
+    // The encoder refuses what does not decode.
+    return await imageJobs.run(() => encodeAnew(container, order, maxPixels), signal);
   };
 }
 
@@ -72,8 +69,18 @@ interface Question {
   readonly reencode: FinisherOptions['reencode'];
 }
 
-/** What can be delivered without touching a pixel: the bytes as they came, or cleaned; `undefined` when nothing can. */
-function finishedBytes({ container, order, maxPixels, reencode }: Question): Uint8Array | undefined {
+/** What can be delivered without touching a pixel, and nothing when the picture must be encoded anew. */
+function keptPicture(question: Question): FinishedPicture | undefined {
+  const bytes = keptBytes(question);
+  const { container, order } = question;
+  if (bytes === undefined || container.layout === undefined) return undefined;
+  const isOurs = bytes.buffer !== order.bytes.buffer;
+  const release = isOurs ? () => giveBack(bytes) : undefined;
+  return { bytes, contentType: `image/${container.format}`, size: container.layout.size, release };
+}
+
+/** The bytes as they came, or cleaned. */
+function keptBytes({ container, order, maxPixels, reencode }: Question): Uint8Array | undefined {
   const { format, bytes, layout } = container;
   if (reencode === 'always' || layout === undefined) return undefined;
   const { width, height } = layout.size;
@@ -87,6 +94,24 @@ function finishedBytes({ container, order, maxPixels, reencode }: Question): Uin
   const isWhole = bytes.byteLength === order.bytes.byteLength;
   if (order.contentCredentials && layout.signed && isWhole) return bytes;
   return layout.cleaned && Buffer.concat(layout.cleaned);
+}
+
+interface SoundnessQuestion {
+  readonly kept: FinishedPicture;
+  readonly rows: PixelRows | undefined;
+  readonly maxPixels: number;
+  readonly signal: AbortSignal;
+}
+
+/** Whether every pixel decodes, and the compressed pixels of a PNG hold nothing else. */
+async function isSound({ kept, rows, maxPixels, signal }: SoundnessQuestion): Promise<boolean> {
+  const look = async () =>
+    rows === undefined
+      ? (await decodingFault(kept, maxPixels)) === undefined
+      : await areExactly(rows, signal);
+  const answer = await imageJobs.run(look, signal);
+  signal.throwIfAborted();
+  return answer;
 }
 
 async function encodeAnew(

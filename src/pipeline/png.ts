@@ -12,6 +12,7 @@ import {
   type RefusedContainer,
   type Walk,
 } from './container-walk.js';
+import { passesOf } from './png-rows.js';
 import { PROVENANCE_XMP } from './provenance.js';
 
 type Chunk = Part<string>;
@@ -36,24 +37,32 @@ const DEPTHS: Readonly<Record<number, readonly number[]>> = {
   4: [8, 16],
   6: [8, 16],
 };
-const PALETTE = 3;
+const [TRUECOLOUR, PALETTE, TRUECOLOUR_WITH_ALPHA] = [2, 3, 6];
+
+// How many samples make a pixel, by colour type.
+const SAMPLES: Readonly<Record<number, number>> = { 0: 1, 2: 3, [PALETTE]: 1, 4: 2, 6: 4 };
 
 /**
- * The chunks before the pixels that decide how they are shown, and the most bytes each may hold: no room for text.
- * A colour profile has room, so a picture with one is converted to sRGB by the encoder instead.
+ * The chunks before the pixels that decide how they are shown, and whether one has just the length it should: no room
+ * for text. A colour profile has room, so a picture with one is converted to sRGB by the encoder instead.
  */
-const SHOWING = new Map(
+const SHOWING: ReadonlyMap<string, (length: number, header: Header) => boolean> = new Map(
   Object.entries({
-    PLTE: 768,
-    tRNS: 256,
-    sRGB: 1,
-    gAMA: 4,
-    cHRM: 32,
-    cICP: 4,
-    sBIT: 4,
-    pHYs: 9,
-  }),
+    PLTE: (length, { colours, depth }) =>
+      colours === PALETTE && length > 0 && length % 3 === 0 && length <= 3 * 2 ** depth,
+    tRNS: (length, { colours, depth }) =>
+      colours === PALETTE ? length <= 2 ** depth : length === TRANSPARENT_BYTES[colours],
+    sRGB: (length) => length === 1,
+    gAMA: (length) => length === 4,
+    cHRM: (length) => length === 32,
+    cICP: (length) => length === 4,
+    sBIT: (length, { colours }) => length === (colours === PALETTE ? 3 : SAMPLES[colours]),
+    pHYs: (length) => length === 9,
+  } satisfies Record<string, (length: number, header: Header) => boolean>),
 );
+
+// The one colour that is transparent, where there is no palette and no alpha.
+const TRANSPARENT_BYTES: Readonly<Record<number, number>> = { 0: 2, 2: 6 };
 
 // Keyword, then: not compressed, no language, no translated keyword (XMP specification part 3, 1.1.5).
 const MARK = chunk('iTXt', `XML:com.adobe.xmp\0\0\0\0\0${PROVENANCE_XMP}`);
@@ -63,8 +72,7 @@ const END = chunk('IEND', '');
 export function walkPng(data: Buffer): Walk {
   const chunks = readChunks(data);
   if ('fault' in chunks) return chunks;
-  const [header] = chunks;
-  if (header === undefined || !ORDER_OF_CHUNKS.test(chunks.map(({ type }) => type).join(' '))) return BROKEN;
+  if (!ORDER_OF_CHUNKS.test(chunks.map(({ type }) => type).join(' '))) return BROKEN;
   const [profile, ...others] = chunks.filter(({ type }) => type === 'iCCP').map((each) => bodyOf(data, each));
   if (!isHeaderSound(data, chunks) || others.length > 0) return BROKEN;
   if (profile !== undefined && profile.length > MAX_COMPRESSED_PROFILE_BYTES) return BROKEN;
@@ -116,41 +124,66 @@ function bodyOf(data: Buffer, { start, end }: Chunk): Buffer {
   return data.subarray(start + 8, end - 4);
 }
 
+interface Header {
+  readonly width: number;
+  readonly height: number;
+  /** Bits per sample. */
+  readonly depth: number;
+  /** Colour type. */
+  readonly colours: number;
+  readonly isInterlaced: boolean;
+}
+
+function headerOf(data: Buffer): Header {
+  const [depth = 0, colours = 0] = data.subarray(24, 26);
+  const size = { width: data.readUInt32BE(16), height: data.readUInt32BE(20) };
+  return { ...size, depth, colours, isInterlaced: data[28] === 1 };
+}
+
 function isHeaderSound(data: Buffer, chunks: readonly Chunk[]): boolean {
   if (chunks[0]?.end !== HEADER_END) return false;
-  const { width, height } = sizeOf(data);
-  const [depth = 0, colours = 0, compression, filter, interlace = 0] = data.subarray(24, 29);
+  const { width, height, depth, colours } = headerOf(data);
+  const [compression, filter, interlace = 0] = data.subarray(26, 29);
   if (width === 0 || height === 0 || DEPTHS[colours]?.includes(depth) !== true) return false;
   if (compression !== 0 || filter !== 0 || interlace > 1) return false;
   return colours !== PALETTE || chunks.some(({ type }) => type === 'PLTE');
 }
 
-function sizeOf(data: Buffer): Layout['size'] {
-  return { width: data.readUInt32BE(16), height: data.readUInt32BE(20) };
-}
-
 function layoutOf(data: Buffer, chunks: readonly Chunk[]): Layout | undefined {
   const exif = chunks.filter(({ type }) => type === 'eXIf');
   if (exif.length > 1 || !exif.every((chunk) => isUpright(bodyOf(data, chunk)))) return undefined;
+  const { width, height, ...header } = headerOf(data);
+  const size = { width, height };
+  const bits = header.depth * (SAMPLES[header.colours] ?? 0);
   return {
-    size: sizeOf(data),
+    size,
     signed: chunks.some((chunk) => chunk.type === 'caBX' && isManifestStore(bodyOf(data, chunk))),
     cleaned: chunks.some(({ type }) => type === 'iCCP') ? undefined : clean(data, chunks),
+    rows: {
+      stream: chunks.filter(({ type }) => type === 'IDAT').map((each) => bodyOf(data, each)),
+      passes: passesOf(size, bits, header.isInterlaced),
+    },
   };
 }
 
 function clean(data: Buffer, chunks: readonly Chunk[]): readonly Uint8Array[] | undefined {
+  const header = headerOf(data);
   const first = chunks.findIndex(({ type }) => type === 'IDAT');
   const last = chunks.findLastIndex(({ type }) => type === 'IDAT');
-  const showing = chunks.slice(1, first).filter(({ type }) => SHOWING.has(type));
+  const showing = chunks.slice(1, first).filter(({ type }) => SHOWING.has(type) && !isIdle(type, header));
   // Decoders differ on which of two they take, and on one that is too long.
   const isOdd = new Set(showing.map(({ type }) => type)).size < showing.length;
-  if (isOdd || showing.some((chunk) => bodyOf(data, chunk).length > (SHOWING.get(chunk.type) ?? 0))) {
+  if (isOdd || !showing.every((chunk) => SHOWING.get(chunk.type)?.(bodyOf(data, chunk).length, header))) {
     return undefined;
   }
   const shown = showing.map(({ start, end }) => data.subarray(start, end));
   const pixels = data.subarray(chunks[first]?.start, chunks[last]?.end);
   return [data.subarray(0, HEADER_END), MARK, ...shown, pixels, END];
+}
+
+/** Whether a chunk changes nothing: the palette of a picture that has all colours is a hint for screens that have not. */
+function isIdle(type: string, { colours }: Header): boolean {
+  return type === 'PLTE' && (colours === TRUECOLOUR || colours === TRUECOLOUR_WITH_ALPHA);
 }
 
 function chunk(type: string, text: string): Buffer {

@@ -195,3 +195,29 @@ it('a PNG that says twice how it is shown, or at too great length, is encoded an
   const long = { type: 'gAMA', body: Buffer.concat([gamma.body, Buffer.from('a prompt')]) };
   assert.equal(await wayOf(withPart('png', png, long), {}), 'encoded');
 });
+
+it('a palette stays where pixels are numbers of its colours, goes where it is a hint, and is doubted in grey', async () => {
+  const palette = { type: 'PLTE', body: Buffer.alloc(12, 7) };
+  const inColour = withPart('png', await drawing(SIZE).png().toBuffer(), palette);
+  assert.equal(await wayOf(inColour, {}), 'cleaned');
+  assert.ok(
+    !Buffer.from((await finish(orderOf(inColour))).bytes).includes('PLTE'),
+    'the hint is still there',
+  );
+  const grey = await drawing(SIZE).toColourspace('b-w').png().toBuffer();
+  assert.equal(await wayOf(withPart('png', grey, palette), {}), 'encoded');
+});
+
+it('a PNG says which colour is transparent in as many bytes as its kind of colour needs, or is encoded anew', async () => {
+  const transparent = (length: number) => ({ type: 'tRNS', body: Buffer.alloc(length) });
+  const kinds = {
+    colour: [await drawing(SIZE).png().toBuffer(), 6],
+    grey: [await drawing(SIZE).toColourspace('b-w').png().toBuffer(), 2],
+  } as const;
+  for (const [kind, [png, length]] of Object.entries(kinds)) {
+    assert.equal(await wayOf(withPart('png', png, transparent(length)), {}), 'cleaned', kind);
+    assert.equal(await wayOf(withPart('png', png, transparent(200)), {}), 'encoded', kind);
+  }
+  const withAlpha = await drawing(SIZE).ensureAlpha(0.5).png().toBuffer();
+  assert.equal(await wayOf(withPart('png', withAlpha, transparent(6)), {}), 'encoded');
+});

@@ -209,6 +209,12 @@ export async function talkativePictures(): Promise<readonly HostilePicture[]> {
       { name: 'too long a gamma', type: 'gAMA', body: Buffer.from(`\0\0\xb1\x8f${CANARY}`, 'latin1') },
       { name: 'a named palette', type: 'sPLT', body: Buffer.from(`${CANARY}\0\x08`, 'latin1') },
     ]),
+    { name: 'PNG with text behind its compressed pixels', bytes: withPixelTail(png, zip) },
+    { name: 'PNG with a file in one more chunk of pixels', bytes: withLastPixels(png, zip) },
+    {
+      name: 'PNG of all colours with a palette of text',
+      bytes: withPngChunks(png, [pngChunk('PLTE', Buffer.alloc(768, CANARY))]),
+    },
     { name: 'PNG with text in its end', bytes: Buffer.concat([withoutPngEnd(png), pngChunk('IEND', html)]) },
     ...withParts('jpeg', jpeg, [
       { name: 'a thumbnail of text', type: '\xe0', body: thumbnail(CANARY) },
@@ -229,6 +235,21 @@ export async function talkativePictures(): Promise<readonly HostilePicture[]> {
       { name: 'a chunk of its own', type: 'text', body: Buffer.from(CANARY) },
     ]),
   ];
+}
+
+/** A PNG with bytes in its last chunk of pixels, behind the end of what inflates. */
+function withPixelTail(png: Buffer, tail: Buffer): Buffer {
+  const parts = takeApart('png', png);
+  const last = parts.findLast(({ type }) => type === 'IDAT');
+  const longer = (part: LoosePart) => ({ ...part, body: Buffer.concat([part.body, tail]) });
+  return putTogether(
+    'png',
+    parts.map((part) => (part === last ? longer(part) : part)),
+  );
+}
+
+function withLastPixels(png: Buffer, body: Buffer): Buffer {
+  return putTogether('png', takeApart('png', png).toSpliced(-1, 0, { type: 'IDAT', body }));
 }
 
 interface TalkativePart extends LoosePart {
