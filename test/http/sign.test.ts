@@ -93,3 +93,22 @@ test('storage that fails is 503 and an event', async (t) => {
   assert.equal(refused.body.error.code, 'STORAGE_ERROR');
   assert.equal(app.eventsOf('storage.failed')[0]?.operation, 'stat');
 });
+
+test('look-ups that hang end with the time of the request, each as its own failure', async (t) => {
+  const memory = memoryStorage();
+  let hangs = '';
+  const storage: typeof memory = {
+    ...memory,
+    stat: (key) => (key.includes(hangs) ? new Promise(() => undefined) : memory.stat(key)),
+  };
+  const app = await createTestApp(t, { storage, limits: { requestMs: 1000, storageMs: 600_000 } });
+  const [sound = '', hung = ''] = await drawn(app, 2);
+  hangs = hung;
+  const ids = [sound, ...Array.from({ length: 30 }, () => hung)];
+  const { body } = await sign(app, { ids }).expect(200);
+  assert.deepEqual(
+    body.data.items.map(({ code }: { readonly code?: string }) => code),
+    [undefined, ...Array.from({ length: 30 }, () => 'STORAGE_ERROR')],
+  );
+  assert.match(String(app.eventsOf('storage.failed')[0]?.cause), /time of the request/);
+});

@@ -8,7 +8,7 @@ import { ConfigError, isImagesError } from '../../src/errors.js';
 import { pictureKey } from '../../src/media/picture-id.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, type TestApp } from '../support/app.js';
+import { createTestApp, TEST_KEY, type TestApp } from '../support/app.js';
 import { ask, countingStorage, draw } from '../support/media.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { factsOf, keyOf, readAndHash } from './samples.js';
@@ -218,4 +218,22 @@ test('a storage that cannot list is a ConfigError before anything is swept', asy
     (error) => error instanceof ConfigError && error.path === 'storage',
   );
   assert.equal((await app.router.sweep()).checked, 0);
+});
+
+test('a damaged picture fails alone among those to be signed, and the host is told which it is', async (t) => {
+  const { app, fileOf } = await appOnDisk(t);
+  const [sound, rotten] = [await draw(app), await draw(app)];
+  await cut(fileOf(rotten.id));
+  const sign = (ids: readonly string[]) =>
+    app.http.post('/v1/media/sign').set('Authorization', `Bearer ${TEST_KEY}`).send({ ids });
+  const { body } = await sign([rotten.id, sound.id, 'nonsense']).expect(200);
+  const [first, second, third] = body.data.items;
+  assert.deepEqual(first, { id: rotten.id, code: 'STORAGE_ERROR' });
+  assert.equal((await fetch(second.url)).status, 200);
+  assert.deepEqual(third, { id: 'nonsense', code: 'MEDIA_NOT_FOUND' });
+  assert.deepEqual(
+    app.eventsOf('storage.damaged').map(({ id }) => id),
+    [rotten.id],
+  );
+  await sign([rotten.id, rotten.id]).expect(503);
 });
