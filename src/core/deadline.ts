@@ -33,6 +33,11 @@ export interface Deadlines {
   /** Starts a request. It counts as in flight until `end()`. */
   start(): Deadline;
   /**
+   * Counts an answer without a time limit as in flight until the function it returns is called. `cutOff` is told why
+   * when shutdown waits no longer.
+   */
+  hold(cutOff: (reason: Error) => void): () => void;
+  /**
    * Refuses new requests, waits for those in flight for `drainMs`, then aborts what is left and waits for it to end;
    * at most a few seconds, because a request that hears nothing must not keep a process from ending.
    */
@@ -140,9 +145,17 @@ function startClock({ ms, maxPausedMs, ring }: ClockOptions): Clock {
 /** Makes deadlines. */
 export function createDeadlines(options: DeadlinesOptions): Deadlines {
   const { requestMs, maxPausedMs = 0, graceMs = 10_000 } = options;
-  const running = new Set<AbortController>();
+  const running = new Set<(reason: Error) => void>();
   let draining = false;
   let idle: (() => void) | undefined;
+
+  function hold(cutOff: (reason: Error) => void): () => void {
+    running.add(cutOff);
+    return () => {
+      running.delete(cutOff);
+      if (running.size === 0) idle?.();
+    };
+  }
 
   function start(): Deadline {
     const client = new AbortController();
@@ -151,7 +164,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
     client.signal.addEventListener('abort', () => upstream.abort(client.signal.reason), { once: true });
     const ring = () => upstream.abort(timedOut(requestMs));
     const clock = startClock({ ms: requestMs, maxPausedMs, ring });
-    running.add(client);
+    const release = hold((reason) => client.abort(reason));
     return {
       signal: client.signal,
       upstream: upstream.signal,
@@ -163,8 +176,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
       disconnect: () => client.abort(CLIENT_LEFT),
       end() {
         clock.stop();
-        running.delete(client);
-        if (running.size === 0) idle?.();
+        release();
       },
     };
   }
@@ -177,7 +189,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
     });
     const drained = await settledWithin(ended, drainMs);
     if (drained) return;
-    for (const controller of running) controller.abort(shuttingDown());
+    for (const cutOff of running) cutOff(shuttingDown());
     await settledWithin(ended, graceMs);
   }
 
@@ -186,6 +198,7 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
       return draining;
     },
     start,
+    hold,
     close,
   };
 }

@@ -1,4 +1,4 @@
-/** Ties a request's deadline to its connection. */
+/** Ties requests to their connections and to the router's shutdown. */
 import type { Response } from 'express';
 import { type Deadline, type Deadlines, shuttingDown } from '../core/deadline.js';
 
@@ -30,4 +30,16 @@ export async function withDeadline<T>(
     res.off('close', closed);
     deadline.end();
   }
+}
+
+/**
+ * Runs work that has no time limit of its own, such as sending a picture. Shutdown waits for it, and then has the promise
+ * reject while the work goes on.
+ */
+export function untilCutOff(deadlines: Deadlines, work: () => Promise<void>): Promise<void> {
+  if (deadlines.draining) throw shuttingDown();
+  return new Promise((resolve, reject) => {
+    const release = deadlines.hold(reject);
+    work().finally(release).then(resolve, reject);
+  });
 }

@@ -3,6 +3,7 @@ import { ImagesError } from '../errors.js';
 import type { LinkSigner } from '../media/link.js';
 import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';
 import { madeAt, notFound } from '../media/picture-store.js';
+import { untilCutOff } from './disconnect.js';
 import type { Exchange } from './exchange.js';
 import type { Handler } from './handle.js';
 import { createMediaAnswers, type MediaAnswersOptions, type Served } from './media-answer.js';
@@ -33,13 +34,15 @@ export function mediaHandler(options: MediaOptions): Handler {
   const answers = createMediaAnswers(options);
   const serveVariant = variantServer({ ...options, answers });
   const parameters = transformParameters(options.transforms);
-  return async (exchange) => {
+  async function serve(exchange: Exchange): Promise<void> {
     const opened = open(exchange, options.signer);
     const transform = readTransform(opened.query, parameters);
     if (transform !== undefined) return serveVariant(exchange, opened, transform);
     const { redirects } = options;
     if (!(await answers.stored(exchange, { ...opened.original, redirects }))) throw notFound();
-  };
+  }
+
+  return (exchange) => untilCutOff(options.deadlines, () => serve(exchange));
 }
 
 /** The token comes first: without a good one, what is absent and what is another's look the same. */

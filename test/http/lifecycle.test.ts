@@ -360,3 +360,108 @@ test('a provider that fails after it was given up becomes no unhandled rejection
   fail();
   await sleep(20);
 });
+
+/** A storage whose bodies wait, after their first bytes, for `release()`; it says whether it was closed before they ended. */
+function slowStorage() {
+  const memory = memoryStorage();
+  let release: () => void = () => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const seen = { open: 0, openAtClose: -1 };
+  async function* slowly(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    seen.open += 1;
+    try {
+      for await (const chunk of body) {
+        yield chunk.subarray(0, 10);
+        await released;
+        yield chunk.subarray(10);
+      }
+    } finally {
+      seen.open -= 1;
+    }
+  }
+  const storage: MediaStorage = {
+    ...memory,
+    async get(key, options) {
+      const object = await memory.get(key, options);
+      return object && { ...object, body: slowly(object.body) };
+    },
+    async close() {
+      seen.openAtClose = seen.open;
+    },
+  };
+  return { storage, seen, release };
+}
+
+async function drawnUrl(app: TestApp): Promise<string> {
+  const { body } = await app.native(BODY).expect(200);
+  return body.data.data[0].url;
+}
+
+test('close() refuses pictures to new requests, and lets downloads in flight finish before storage is closed', async (t) => {
+  const { storage, seen, release } = slowStorage();
+  const app = await createTestApp(t, { storage });
+  const url = await drawnUrl(app);
+  const download = await fetch(url);
+  assert.equal(download.status, 200);
+  const closing = app.router.close();
+  for (const method of ['GET', 'HEAD']) {
+    const refused = await fetch(url, { method });
+    assert.equal(refused.status, 503, method);
+    if (method === 'GET') assert.equal((await refused.json()).error.code, 'OVERLOADED');
+  }
+  assert.equal(seen.openAtClose, -1, 'storage is still open');
+  release();
+  const { byteLength } = await download.arrayBuffer();
+  assert.equal(byteLength, Number(download.headers.get('content-length')));
+  await closing;
+  assert.equal(seen.openAtClose, 0);
+});
+
+test('close() cuts off downloads that are left after limits.drainMs, and closes what they read', async (t) => {
+  const { storage, seen, release } = slowStorage();
+  const app = await createTestApp(t, { storage, limits: { drainMs: 100 } });
+  const download = await fetch(await drawnUrl(app));
+  const whole = download.arrayBuffer();
+  const cut = assert.rejects(whole, /terminated/);
+  await app.router.close();
+  await cut;
+  assert.notEqual(seen.openAtClose, -1, 'storage was closed after the wait');
+  release();
+  await until(() => seen.open === 0);
+  assert.deepEqual(app.eventsOf('storage.failed'), []);
+});
+
+test('close() answers downloads that still wait for storage when limits.drainMs is over', async (t) => {
+  const memory = memoryStorage();
+  let answer: () => void = () => undefined;
+  let ended = false;
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(1);
+  }
+  const get: MediaStorage['get'] = async (...args) => {
+    await new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const object = await memory.get(...args);
+    const chunks = body();
+    const closed = async () => {
+      ended = true;
+      return { done: true, value: undefined } as const;
+    };
+    const source = { [Symbol.asyncIterator]: () => ({ next: () => chunks.next(), return: closed }) };
+    return object && { ...object, body: source };
+  };
+  const app = await createTestApp(t, { storage: { ...memory, get }, limits: { drainMs: 100 } });
+  const url = await drawnUrl(app);
+  const waiting = fetch(url);
+  await sleep(200);
+  const closing = app.router.close();
+  const refused = await waiting;
+  assert.equal(refused.status, 503);
+  assert.equal((await refused.json()).error.code, 'OVERLOADED');
+  answer();
+  await closing;
+  assert.ok(ended, 'what storage opened too late is closed');
+});
