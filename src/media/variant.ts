@@ -50,6 +50,8 @@ export interface Variant {
 // every step of effort doubles that. So it is chosen where it is a matter of a tenth of a second.
 const MAX_AUTO_AVIF_PIXELS = 1024 * 1024;
 
+const WEIGHT = /^q=(?:0(?:\.\d*)?|1(?:\.0*)?)$/;
+
 /** Finds the variant that answers a request; `undefined` is the original itself. */
 export function planVariant({
   transform,
@@ -102,20 +104,30 @@ interface Choice {
 }
 
 /**
- * The best format a client says it takes. What it does not name it may not show: every browser sends a wildcard too. For a client
- * that names none, PNG and JPEG stay as they are and the others become PNG, which keeps what is transparent.
+ * The format a client likes best, of equal ones the smallest. AVIF and WebP it must name: what it does not name it may not
+ * show, and every browser sends a wildcard too. For a client that names neither, PNG and JPEG stay as they are and the
+ * others become PNG, which keeps what is transparent.
  */
 function chooseFormat({ accept, own, formats, isKept, pixels }: Choice): ImageFormat {
-  const takes = (format: ImageFormat) => formats.includes(format) && names(accept, `image/${format}`);
-  if (takes('avif') && (pixels <= MAX_AUTO_AVIF_PIXELS || (isKept && own === 'avif'))) return 'avif';
-  if (takes('webp')) return 'webp';
-  return own === 'jpeg' ? 'jpeg' : 'png';
+  const weights = weightsOf(accept);
+  const isCheap = pixels <= MAX_AUTO_AVIF_PIXELS || (isKept && own === 'avif');
+  const fallback = own === 'jpeg' ? 'jpeg' : 'png';
+  const least = weights.get(`image/${fallback}`) ?? weights.get('image/*') ?? weights.get('*/*') ?? 0;
+  const offers = [
+    ...(isCheap && formats.includes('avif') ? (['avif'] as const) : []),
+    ...(formats.includes('webp') ? (['webp'] as const) : []),
+  ].map((format) => ({ format, weight: weights.get(`image/${format}`) ?? 0 }));
+  const best = Math.max(least, ...offers.map(({ weight }) => weight));
+  return offers.find(({ weight }) => weight > 0 && weight === best)?.format ?? fallback;
 }
 
-/** Whether an `Accept` header names a type, and not to refuse it (RFC 9110, 12.5.1). */
-function names(accept: string | undefined, type: string): boolean {
-  return (accept ?? '').split(',').some((range) => {
+/** How much a client likes each media range its `Accept` header names, from 0, which refuses it, to 1 (RFC 9110, 12.5.1). */
+function weightsOf(accept = ''): ReadonlyMap<string, number> {
+  const weights = new Map<string, number>();
+  for (const range of accept.split(',')) {
     const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
-    return name === type && !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter));
-  });
+    const weight = Number(parameters.find((parameter) => WEIGHT.test(parameter))?.slice('q='.length) ?? 1);
+    weights.set(name, Math.max(weight, weights.get(name) ?? 0));
+  }
+  return weights;
 }
