@@ -254,9 +254,8 @@ export interface StorageUndeleted extends EventBase {
 }
 
 /**
- * A stored object is not what was stored: found by `sweep({ verify: true })`, or when a picture was read to be decoded or
- * handed over as base64. It is left where it is. What a client's `GET` meets is `storage.failed`, whose `cause` then has
- * the `reason` `damaged`.
+ * A stored object is not what was stored: found by `sweep({ verify: true })`, or by whoever asked for it. A picture is
+ * left where it is; a smaller version is made again when it is asked for.
  */
 export interface StorageDamaged extends EventBase {
   /** Discriminates. */

@@ -13,6 +13,7 @@ import {
 } from '../media/delivery.js';
 import { closeUnread, type Lookup } from '../media/lookup.js';
 import { storageError } from '../media/picture-store.js';
+import { isDamage, reportStorage } from '../media/report.js';
 import type { Exchange } from './exchange.js';
 import { sendBody } from './media-body.js';
 
@@ -34,6 +35,8 @@ export interface Served {
   readonly varies: boolean;
   /** Whether the client is sent to where storage itself serves it, if it does. */
   readonly redirects: boolean;
+  /** Removes it when it is not what was stored; `undefined` where it could not be made again. Never rejects. */
+  readonly discard?: (() => Promise<void>) | undefined;
 }
 
 /** Answers requests for pictures. */
@@ -57,6 +60,8 @@ export interface MediaAnswers {
 
 type Body = Pick<StoredObject, 'body'>;
 
+interface Answer extends DeliveryPlan, Pick<Served, 'key' | 'varies' | 'discard'> {}
+
 /** What answers take. */
 export interface MediaAnswersOptions {
   /** Looks pictures up. */
@@ -70,8 +75,13 @@ const SLICE_BYTES = 64 * 1024;
 
 /** Makes the answers. A body that breaks breaks the connection; a client that leaves closes its source. */
 export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): MediaAnswers {
-  async function send(exchange: Exchange, plan: DeliveryPlan & { readonly varies: boolean }, object?: Body) {
+  async function send(exchange: Exchange, plan: Answer, object?: Body) {
     const { res, requestId } = exchange;
+    // The client left, or shutdown had it told so, while storage was asked.
+    if (res.destroyed || res.headersSent) {
+      if (object !== undefined) await closeUnread(object);
+      return;
+    }
     res.statusCode = plan.status;
     for (const [name, value] of Object.entries(plan.headers)) res.setHeader(name, value);
     if (plan.varies) res.vary('Accept');
@@ -79,14 +89,13 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       res.end();
       return;
     }
-    // The client left while storage was asked.
-    if (res.destroyed) return closeUnread(object);
     try {
       await sendBody(res, { body: object.body, length: Number(plan.headers['Content-Length']) });
     } catch (cause) {
-      emit({ type: 'storage.failed', level: 'error', requestId, operation: 'get', cause });
+      reportStorage(emit, { operation: 'get', key: plan.key, requestId, cause });
       // Breaking the connection is the only way left to say that the body is not whole.
       res.destroy();
+      if (isDamage(cause)) await plan.discard?.();
     }
   }
 
@@ -114,7 +123,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     const location = await lookup.directUrl(key, exchange.requestId, asked);
     if (location === undefined) return false;
     const plan = planRedirect({ location, expiresAtMs: expiresAt, nowMs: Date.now() });
-    await send(exchange, { ...plan, varies: served.varies });
+    await send(exchange, { ...plan, key, varies: served.varies });
     return true;
   }
 
@@ -135,10 +144,10 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
-  const unread: MediaAnswers['unread'] = async (exchange, { varies, tokenExpiresAtMs, version }) => {
+  const unread: MediaAnswers['unread'] = async (exchange, { key, varies, tokenExpiresAtMs, version }) => {
     const { headers } = exchange.req;
     const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
-    if (planned !== undefined) await send(exchange, { ...planned, varies });
+    if (planned !== undefined) await send(exchange, { ...planned, key, varies });
     return planned !== undefined;
   };
 
@@ -170,11 +179,16 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
 function planOf(
   { req }: Exchange,
   served: Omit<Served, 'version'> & { readonly version: DeliveryRequest['info'] },
-): DeliveryPlan & { readonly varies: boolean } {
-  const { version, file, download, tokenExpiresAtMs, varies } = served;
+): Answer {
+  const { version, file, download, tokenExpiresAtMs, key, varies, discard } = served;
   const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
   const asked = { method, headers: req.headers, nowMs: Date.now() } as const;
-  return { ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }), varies };
+  return {
+    ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }),
+    key,
+    varies,
+    discard,
+  };
 }
 
 /** Whether what is written goes straight to the connection. A host's middleware may keep what it is given. */

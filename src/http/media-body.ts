@@ -1,5 +1,6 @@
 /** Sends the body of a stored object as fast as its reader takes it, holding one chunk of it. */
 import type { ServerResponse } from 'node:http';
+import { damagedObject } from '../media/report.js';
 
 /** A body and how long it is. */
 export interface SizedBody {
@@ -12,7 +13,7 @@ export interface SizedBody {
 /**
  * Sends a body. The next chunk is asked for once the connection has taken the one before: a slow reader holds a single
  * chunk. Resolves when all is sent, or when the client has left, which ends the iteration; throws what the body throws,
- * and an error where it has another length than announced.
+ * and the error of a damaged object where it has another length than announced: no byte too many is written.
  *
  * By hand instead of by `pipeline()`, which reads ahead and costs half of what a small picture does.
  */
@@ -24,7 +25,7 @@ export function sendBody(res: ServerResponse, { body, length }: SizedBody): Prom
 
     function send(chunk: Uint8Array): void {
       missing -= chunk.byteLength;
-      if (missing < 0) throw new Error('storage has more bytes than it announced');
+      if (missing < 0) throw damagedObject('storage has more bytes than it announced');
       if (missing === 0) res.end(chunk);
       else if (chunk.byteLength === 0 || res.write(chunk)) void pull();
       else isWaiting = true;
@@ -37,7 +38,7 @@ export function sendBody(res: ServerResponse, { body, length }: SizedBody): Prom
         if (res.destroyed) return;
         if (done !== true) send(value);
         else if (missing === 0) res.end();
-        else throw new Error(`storage has ${missing} bytes fewer than it announced`);
+        else throw damagedObject(`storage has ${missing} bytes fewer than it announced`);
       } catch (error) {
         reject(error);
       }

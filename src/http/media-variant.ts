@@ -3,16 +3,18 @@ import type { Deadlines } from '../core/deadline.js';
 import { overloaded } from '../core/generate.js';
 import type { FinishedPicture } from '../core/picture.js';
 import type { EncoderId, Transform, Transforms } from '../core/variant.js';
+import { ImagesError } from '../errors.js';
 import { isConditional } from '../media/delivery.js';
 import type { Lookup } from '../media/lookup.js';
 import { mediaFile, pictureKey } from '../media/picture-id.js';
 import { madeAt, notFound } from '../media/picture-store.js';
+import { isDamage } from '../media/report.js';
 import { type Original, planVariant, type Variant } from '../media/variant.js';
 import { isVariant, recordedSize, type VariantStore } from '../media/variant-store.js';
 import { withDeadline } from './disconnect.js';
 import type { Exchange } from './exchange.js';
 import type { Opened } from './media.js';
-import type { MediaAnswers } from './media-answer.js';
+import type { MediaAnswers, Served } from './media-answer.js';
 
 /** What serving variants takes. */
 export interface MediaVariantsOptions {
@@ -50,6 +52,16 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     }
   }
 
+  /** Answers with a stored variant. A damaged one counts as absent: it is made again and replaced. */
+  async function storedSound(exchange: Exchange, stored: Served): Promise<boolean> {
+    try {
+      return await answers.stored(exchange, stored);
+    } catch (error) {
+      if (error instanceof ImagesError && isDamage(error.cause)) return false;
+      throw error;
+    }
+  }
+
   return async (exchange, opened, transform) => {
     const { req, res, requestId } = exchange;
     const { file } = opened;
@@ -70,12 +82,13 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     // What is only remembered may have gone.
     if (known !== undefined && (await lookup.stat(opened.original.key, requestId)) === undefined)
       throw notFound();
-    const stored = {
+    const stored: Served = {
       ...served,
       accepts: (found: typeof info) => isVariant(found, { variant, original }),
       version: () => version,
+      discard: () => variants.discard(served.key, requestId),
     };
-    if (variants.keeps && (await answers.stored(exchange, stored))) return;
+    if (variants.keeps && (await storedSound(exchange, stored))) return;
     if (unstoredBytes >= MAX_UNSTORED_BYTES) throw overloaded();
     const wanted = { id: file.id, info, original, variant, requestId };
     const made = await withDeadline(res, { deadlines, survives: false }, ({ signal }) =>

@@ -5,8 +5,12 @@ import { within } from '../core/wait.js';
 import type { KnownFacts } from './known-facts.js';
 import { pictureKey } from './picture-id.js';
 import { storageError } from './picture-store.js';
+import { reportStorage, type StorageFault } from './report.js';
 
-/** Looks stored objects up. All throw `STORAGE_ERROR` where storage fails or does not answer in time. */
+/**
+ * Looks stored objects up. All throw `STORAGE_ERROR` where storage fails or does not answer in time, with what storage
+ * threw as its `cause`.
+ */
 export interface Lookup {
   /** What has just been learnt of an object, without asking. */
   known(key: string): StoredInfo | undefined;
@@ -36,24 +40,20 @@ export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup 
   const { storage, known } = facts;
   const late = () => new Error(`storage did not answer within ${storageMs} ms`);
 
-  async function asked<T>(
-    operation: 'get' | 'stat',
-    requestId: string | undefined,
-    ask: () => Promise<T>,
-  ): Promise<T> {
+  async function asked<T>(asking: Omit<StorageFault, 'cause'>, ask: () => Promise<T>): Promise<T> {
     try {
       return await within(ask(), storageMs, late);
     } catch (cause) {
-      emit({ type: 'storage.failed', level: 'error', requestId, operation, cause });
+      reportStorage(emit, { ...asking, cause });
       throw storageError(cause);
     }
   }
 
   return {
     known,
-    stat: (key, requestId) => asked('stat', requestId, () => storage.stat(key)),
+    stat: (key, requestId) => asked({ operation: 'stat', key, requestId }, () => storage.stat(key)),
     directUrl: (key, requestId, options) =>
-      asked('get', requestId, async () => storage.directUrl?.(key, options)),
+      asked({ operation: 'get', key, requestId }, async () => storage.directUrl?.(key, options)),
     async get(key, requestId, options) {
       let waiting = true;
       const opening = async () => {
@@ -62,7 +62,7 @@ export function createLookup({ facts, storageMs, emit }: LookupOptions): Lookup 
         return object;
       };
       try {
-        return await asked('get', requestId, opening);
+        return await asked({ operation: 'get', key, requestId }, opening);
       } finally {
         waiting = false;
       }

@@ -8,6 +8,7 @@ import type { MediaStorage, StoredInfo } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
+import { damagedObject, reportStorage } from './report.js';
 
 /** What keeping pictures takes. */
 export interface PictureStoreOptions {
@@ -83,17 +84,6 @@ export function storageError(cause: unknown): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'Storage is not available.', { cause });
 }
 
-/** The error of an object that is not what was stored. */
-export function damagedObject(what: string): ImagesError {
-  const cause = new Error(what);
-  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
-}
-
-/** True for the error of an object that is not what was stored, ours or a storage's. */
-export function isDamage(error: unknown): boolean {
-  return isImagesError(error) && error.reason === 'damaged';
-}
-
 /** The error for a picture that is gone. */
 export function notFound(): ImagesError {
   return new ImagesError('MEDIA_NOT_FOUND', 'This picture is no longer kept here.');
@@ -115,12 +105,6 @@ export function createPictureReader(
     return bytes;
   }
 
-  function report(id: string, cause: unknown): void {
-    const about = { level: 'error', requestId: undefined, cause } as const;
-    if (isDamage(cause)) emit({ ...about, type: 'storage.damaged', key: pictureKey(id), id });
-    else emit({ ...about, type: 'storage.failed', operation: 'get' });
-  }
-
   return async ({ id }, signal) => {
     const bound = AbortSignal.any([signal, AbortSignal.timeout(storageMs)]);
     try {
@@ -128,7 +112,7 @@ export function createPictureReader(
     } catch (cause) {
       signal.throwIfAborted();
       if (isImagesError(cause) && cause.code === 'MEDIA_NOT_FOUND') throw cause;
-      report(id, cause);
+      reportStorage(emit, { operation: 'get', key: pictureKey(id), requestId: undefined, cause });
       throw storageError(cause);
     }
   };

@@ -1,7 +1,7 @@
-/** How the host is told of what storage did not do. */
+/** What storage did wrong: telling damage from failure, and telling the host of both. */
 import type { Emit, StorageFailed } from '../core/events.js';
+import { ImagesError, isImagesError } from '../errors.js';
 import { pictureOf } from './picture-id.js';
-import { isDamage } from './picture-store.js';
 
 /** A failure of storage. */
 export interface StorageFault {
@@ -13,6 +13,17 @@ export interface StorageFault {
   readonly requestId: string | undefined;
   /** What was thrown. */
   readonly cause: unknown;
+}
+
+/** The error of an object that is not what was stored. */
+export function damagedObject(what: string): ImagesError {
+  const cause = new Error(what);
+  return new ImagesError('STORAGE_ERROR', 'A stored object is damaged.', { reason: 'damaged', cause });
+}
+
+/** True for the error of an object that is not what was stored, ours or a storage's. */
+export function isDamage(error: unknown): boolean {
+  return isImagesError(error) && error.reason === 'damaged';
 }
 
 /** Raises `storage.damaged` for an object that is not what was stored, `storage.failed` for all else. */

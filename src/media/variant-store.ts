@@ -5,7 +5,7 @@ import type { Size } from '../core/image.js';
 import type { FinishedPicture, ReadPicture } from '../core/picture.js';
 import type { MediaStorage, StoredInfo } from '../core/storage.js';
 import type { MakeVariant } from '../core/variant.js';
-import { unlessAborted } from '../core/wait.js';
+import { unlessAborted, within } from '../core/wait.js';
 import { createFlights } from './flights.js';
 import type { Lookup } from './lookup.js';
 import { mediaFile, pictureKey } from './picture-id.js';
@@ -54,6 +54,8 @@ export interface VariantStore {
    * stored, and `signal.reason` when aborted.
    */
   make(wanted: WantedVariant, signal: AbortSignal): Promise<FinishedPicture | undefined>;
+  /** Removes a variant that is not what was stored, so that the next who wants it has it made. Never rejects. */
+  discard(key: string, requestId: string): Promise<void>;
 }
 
 /** Makes the store of variants. */
@@ -113,6 +115,14 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
         // The original is read inside of the gate: whoever waits holds no memory.
         gate.run(() => makeAndKeep(wanted, shared), shared),
       ),
+    async discard(key, requestId) {
+      const late = () => new Error(`storage did not answer within ${storageMs} ms`);
+      try {
+        await within(storage.delete(key), storageMs, late);
+      } catch (cause) {
+        emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'delete', cause });
+      }
+    },
   };
 }
 

@@ -4,8 +4,7 @@ import type { Emit } from '../core/events.js';
 import type { MediaStorage, StoredObject, VerifyResult } from '../core/storage.js';
 import { within } from '../core/wait.js';
 import { closeUnread } from './lookup.js';
-import { pictureOf } from './picture-id.js';
-import { damagedObject, isDamage } from './picture-store.js';
+import { damagedObject, isDamage, reportStorage } from './report.js';
 
 /** What verifying takes. */
 export interface VerifyOptions {
@@ -27,21 +26,16 @@ export interface VerifyOptions {
 export async function verifyObjects(options: VerifyOptions): Promise<VerifyResult> {
   const { storage, emit, signal } = options;
   const found = { checked: 0, damaged: 0, unread: 0 };
-  const about = { level: 'error', requestId: undefined } as const;
   for await (const key of storage.list?.('', { signal }) ?? []) {
     signal?.throwIfAborted();
     try {
       if (await verifyObject(key, options)) found.checked += 1;
     } catch (cause) {
       signal?.throwIfAborted();
-      if (isDamage(cause)) {
-        found.checked += 1;
-        found.damaged += 1;
-        emit({ ...about, type: 'storage.damaged', key, id: pictureOf(key), cause });
-      } else {
-        found.unread += 1;
-        emit({ ...about, type: 'storage.failed', operation: 'get', cause });
-      }
+      const isDamaged = isDamage(cause);
+      if (isDamaged) found.damaged += 1;
+      found[isDamaged ? 'checked' : 'unread'] += 1;
+      reportStorage(emit, { operation: 'get', key, requestId: undefined, cause });
     }
   }
   return found;

@@ -409,7 +409,7 @@ test('close() refuses pictures to new requests, and lets downloads in flight fin
   for (const method of ['GET', 'HEAD']) {
     const refused = await fetch(url, { method });
     assert.equal(refused.status, 503, method);
-    if (method === 'GET') assert.equal((await refused.json()).error.code, 'OVERLOADED');
+    if (method === 'GET') assert.match(await refused.text(), /OVERLOADED/);
   }
   assert.equal(seen.openAtClose, -1, 'storage is still open');
   release();
@@ -460,7 +460,7 @@ test('close() answers downloads that still wait for storage when limits.drainMs 
   const closing = app.router.close();
   const refused = await waiting;
   assert.equal(refused.status, 503);
-  assert.equal((await refused.json()).error.code, 'OVERLOADED');
+  assert.match(await refused.text(), /OVERLOADED/);
   answer();
   await closing;
   assert.ok(ended, 'what storage opened too late is closed');

@@ -193,13 +193,35 @@ for (const [name, bytes] of Object.entries({ fewer: 2 * CHUNK.length, more: 6 * 
     const size = 4 * CHUNK.length;
     const storage = countingStorage(memoryStorage(), () => ({ ...chunksOf(bytes), size: size - 1 }));
     const app = await createTestApp(t, { storage });
-    const { url } = await draw(app);
+    const { id, url } = await draw(app);
     const { pathname, search } = new URL(url);
     await assert.rejects(ask({ port: app.port, path: pathname + search }));
     await until(() => storage.open() === 0);
-    assert.match(String(app.eventsOf('storage.failed')[0]?.cause), new RegExp(`${name}.*announced`));
+    const [event] = app.eventsOf('storage.damaged');
+    assert.equal(event?.id, id);
+    assert.match(String((event?.cause as Error | undefined)?.cause), new RegExp(`${name}.*announced`));
+    assert.deepEqual(app.eventsOf('storage.failed'), []);
   });
 }
+
+test('a byte after the last one announced never reaches the wire', async (t) => {
+  const forged = Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL!');
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield CHUNK;
+    yield forged;
+  }
+  const storage = countingStorage(memoryStorage(), () => ({ size: CHUNK.length, body: body() }));
+  const app = await createTestApp(t, { storage });
+  const { url } = await draw(app);
+  const { pathname, search } = new URL(url);
+  const socket = connect({ host: '127.0.0.1', port: app.port });
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+  const received: Buffer[] = [];
+  socket.on('data', (chunk) => received.push(chunk));
+  await once(socket, 'close');
+  assert.ok(Buffer.concat(received).includes(CHUNK), 'the picture came');
+  assert.ok(!Buffer.concat(received).includes('EVIL!'), 'nothing follows it');
+});
 
 test('a picture replaced between two looks is never sent in pieces of both', async (t) => {
   const memory = memoryStorage();

@@ -8,7 +8,7 @@ import { ConfigError, isImagesError } from '../../src/errors.js';
 import { pictureKey } from '../../src/media/picture-id.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, TEST_KEY, type TestApp } from '../support/app.js';
+import { createTestApp, TEST_KEY, type TestApp, until } from '../support/app.js';
 import { ask, countingStorage, draw } from '../support/media.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { factsOf, keyOf, readAndHash } from './samples.js';
@@ -31,15 +31,21 @@ function flip(path: string, at: number): Promise<void> {
   return spoil(path, (bytes) => bytes.fill((bytes[at] ?? 0) ^ 1, at, at + 1));
 }
 
+async function flipLast(path: string): Promise<void> {
+  await flip(path, (await stat(path)).size - 1);
+}
+
 function cut(path: string): Promise<void> {
   return spoil(path, (bytes) => bytes.subarray(0, 900));
 }
 
 /** An app whose pictures are files, and where the file of each is. */
-async function appOnDisk(t: TestContext): Promise<{ app: TestApp; fileOf: (id: string) => string }> {
+async function appOnDisk(
+  t: TestContext,
+): Promise<{ app: TestApp; folder: string; fileOf: (id: string) => string }> {
   const root = await temporaryFolder(t);
   const app = await createTestApp(t, { storage: filesystem({ root }) });
-  return { app, fileOf: (id) => `${join(root, pictureKey(id))}@object` };
+  return { app, folder: root, fileOf: (id) => `${join(root, pictureKey(id))}@object` };
 }
 
 for (const [name, body] of Object.entries({ small, big })) {
@@ -87,7 +93,7 @@ test('a picture whose bytes rotted breaks the connection, and as base64 it is ST
   assert.equal(answer.error.reason, undefined);
   assert.deepEqual(
     app.eventsOf('storage.damaged').map((event) => event.id),
-    [encodedId],
+    [id, encodedId],
   );
 });
 
@@ -237,3 +243,26 @@ test('a damaged picture fails alone among those to be signed, and the host is to
   );
   await sign([rotten.id, rotten.id]).expect(503);
 });
+
+for (const [what, damage, firstAnswer] of [
+  ['cut short', cut, 'whole'],
+  ['changed in its last byte', flipLast, 'broken off'],
+] as const) {
+  test(`a smaller version that is ${what} is told as damaged and made again; its first reader's answer is ${firstAnswer}`, async (t) => {
+    const { app, folder } = await appOnDisk(t);
+    const { id, url } = await draw(app, { size: '1024x1024' });
+    const read = async () => Buffer.from(await (await fetch(`${url}&w=512&format=jpeg`)).arrayBuffer());
+    const sound = await read();
+    const file = (await readdir(folder, { recursive: true })).find((name) => name.includes('512x512-jpeg'));
+    await damage(join(folder, file ?? ''));
+
+    const first = await read().catch(() => undefined);
+    assert.equal(first === undefined ? 'broken off' : 'whole', firstAnswer);
+    // Whoever was cut off does not wait for the removal.
+    await until(async () => (await read().catch(() => undefined))?.equals(sound) === true);
+    assert.deepEqual([...new Set(app.eventsOf('storage.damaged').map((event) => event.id))], [id]);
+    assert.deepEqual(app.eventsOf('storage.failed'), []);
+    const { damaged } = await app.router.sweep({ verify: true });
+    assert.equal(damaged, 0, 'what is stored now is sound');
+  });
+}
