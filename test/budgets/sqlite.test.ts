@@ -15,6 +15,7 @@ import {
   staySound,
   trySchedules,
 } from '../support/budget-schedules.js';
+import { testOnNodeSqlite } from '../support/node-sqlite.js';
 import { keepOddTexts } from '../support/odd-texts.js';
 import { testChecks } from '../support/run-checks.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -27,6 +28,7 @@ const open = (file = newFile()) => sqliteBudget({ database: new Database(file) }
 
 const file = newFile();
 testChecks('sqlite', budgetChecks, () => open(file));
+testOnNodeSqlite({ checks: budgetChecks, create: (database) => sqliteBudget({ database }), file: newFile() });
 
 function line(key: string, parts: Partial<ReserveLine> = {}): ReserveLine {
   return { key, amount: 4, limit: 100, expiresAt: null, ...parts };

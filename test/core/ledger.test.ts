@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryBudget } from '../../src/budgets/memory.js';
-import type { Caller } from '../../src/core/caller.js';
+import type { Budget, Caller } from '../../src/core/caller.js';
 import type { NewImagesEvent } from '../../src/core/events.js';
 import { createLedger } from '../../src/core/ledger.js';
-import { createCalendar, total, usd } from '../../src/core/windows.js';
+import { createCalendar, hourly, total, usd } from '../../src/core/windows.js';
 
 test('however many pass their soft limits, those who did lately are not told of again', async () => {
   const events: NewImagesEvent[] = [];
@@ -22,6 +22,29 @@ test('however many pass their soft limits, those who did lately are not told of 
   assert.equal(events.length, 10_050);
   for (let user = 9_000; user < 10_050; user += 1) await spend(user);
   assert.equal(events.length, 10_050);
+});
+
+test('soft limits passed in turns that are over make room before those of turns that are not', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: Date.UTC(2026, 4, 14, 12) });
+  const events: NewImagesEvent[] = [];
+  const ledger = createLedger({
+    ...{ store: memoryBudget(), calendar: createCalendar(), leaseMs: 60_000, timeoutMs: 60_000 },
+    ...{ onStoreFailure: 'deny', emit: (event) => events.push(event) },
+  });
+  const spend = (user: number, budget: Budget) => {
+    const caller: Caller = { tenant: 'acme', user: `${user}`, models: 'all', budgets: [budget] };
+    const amounts = { microUsd: usd(2), images: 1 };
+    return ledger.reserve({ caller, amounts, requestId: 'request', once: undefined });
+  };
+  const lasting = total(usd(10), { per: 'user', softLimit: 0.1 });
+  await spend(0, lasting);
+  const short = hourly(usd(10), { per: 'user', softLimit: 0.1 });
+  for (let user = 1; user < 9_990; user += 1) await spend(user, short);
+  t.mock.timers.tick(3_600_000);
+  for (let user = 1; user < 100; user += 1) await spend(user, short);
+  const before = events.length;
+  await spend(0, lasting);
+  assert.equal(events.length, before);
 });
 
 test('with a thousand settlements waiting for the store, no more holds are asked for until it took some', async () => {

@@ -82,6 +82,22 @@ test('a request whose client left has a row that says so', async (t) => {
   assert.deepEqual([row?.error, row?.images, row?.costMicroUsd], ['CLIENT_LEFT', 0, 40_000]);
 });
 
+test('tokens that cannot be some are in no row, and summaries go on', async (t) => {
+  for (const price of [
+    usd(0.04),
+    { tokens: { textIn: usd(5), imageIn: usd(10), imageOut: usd(40) }, ceiling: usd(0.2) },
+  ]) {
+    const usage = () => ({ textIn: 7, imageIn: 0, imageOut: Number.MAX_SAFE_INTEGER });
+    const models = [testModel({ price })];
+    const app = await appWithUsage(t, { caller: ADMIN, placeholder: { models, usage } });
+    for (let times = 0; times < 3; times += 1) await app.native(DRAW).expect(200);
+    await written(app.usage, 3);
+    const { body } = await app.get(SUMMARY).expect(200);
+    assert.equal(body.data[0].output_tokens, 0);
+    assert.equal(body.data[0].request_count, 3);
+  }
+});
+
 test('requests that never drew have no row: refused fields, budgets, models, quotes and replays', async (t) => {
   const app = await appWithUsage(t, { caller: { budgets: [daily(usd(0.04))] } });
   await app.native({ ...DRAW, size: '1x1' }).expect(422);

@@ -18,7 +18,12 @@ const NODE = `node-${process.platform === 'win32' ? 'win' : process.platform}-${
 
 // google-gax comes along: the suites make servers and errors of the one their SDK uses.
 const NEWER = ['openai', '@google-cloud', 'google-gax'];
-const SUITES = [/^providers\/(openai|imagen)[-.\w]*\.test\.ts$/, /^clients\/openai[-\w]*\.test\.ts$/];
+// Those of SQLite come along for node:sqlite.
+const SUITES = [
+  /^providers\/(openai|imagen)[-.\w]*\.test\.ts$/,
+  /^clients\/openai[-\w]*\.test\.ts$/,
+  /^(budgets|usage)\/sqlite\.test\.ts$/,
+];
 
 /** Makes the copy in a folder. Answers the newer Node. */
 async function copyTree(folder: string): Promise<string> {

@@ -88,7 +88,8 @@ function open(list: UsageRow[], flaw: UsageFlaw | undefined): UsageStore {
 
   function add(sums: Map<string | undefined, UsageSum>, group: string | undefined, row: UsageRow): void {
     const sum = sums.get(group) ?? emptySum(group);
-    const counted = AMOUNTS.map((name) => [name, sum[name] + row[name]]);
+    const end = flaw === 'sums-wrap' ? 2 ** 53 : Number.POSITIVE_INFINITY;
+    const counted = AMOUNTS.map((name) => [name, (sum[name] + row[name]) % end]);
     const requests = sum.requests + (flaw === 'failures-not-counted' && row.error !== undefined ? 0 : 1);
     sums.set(group, { ...sum, ...Object.fromEntries(counted), requests });
   }

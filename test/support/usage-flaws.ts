@@ -31,6 +31,7 @@ export const usageFlaws = {
   'sums-ignore-backend': ['filter.names', 'summarize.like-the-rows'],
   'sums-in-floats': ['append.every-field', 'summarize.largest'],
   'sums-of-everybody': ['filter.tenant'],
+  'sums-wrap': ['summarize.beyond-the-largest'],
 } as const satisfies Record<string, readonly string[]>;
 
 /** The name of a flaw. */

@@ -16,6 +16,7 @@ import {
   sumPeriodStatement,
   sumRowsStatement,
 } from '../../src/usage/sqlite-statements.js';
+import { testOnNodeSqlite } from '../support/node-sqlite.js';
 import { testChecks } from '../support/run-checks.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { usageRow } from '../support/usage.js';
@@ -25,6 +26,7 @@ const newFile = () => join(folder, `${randomUUID()}.db`);
 
 const file = newFile();
 testChecks('sqlite', usageChecks, () => sqliteUsage({ database: new Database(file) }));
+testOnNodeSqlite({ checks: usageChecks, create: (database) => sqliteUsage({ database }), file: newFile() });
 
 test('making a store touches nothing; the first operation makes tables with a name of ours', async () => {
   const database = new Database(newFile());

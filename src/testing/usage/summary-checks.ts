@@ -102,6 +102,27 @@ export const summaryChecks: readonly Check<CreateUsage>[] = [
     },
   }),
   must({
+    id: 'summarize.beyond-the-largest',
+    title: 'A sum beyond 2^53 - 1 is not below it, and neither later rows nor summaries fail for it.',
+    async run({ store }) {
+      const tenant = unique('tenant');
+      const row = rowsOf(tenant);
+      const largest = { tokensIn: Number.MAX_SAFE_INTEGER, costMicroUsd: Number.MAX_SAFE_INTEGER };
+      await store.append([row(largest), row(largest)]);
+      await store.append([row({ ...largest, tokensOut: 5 })]);
+      for (const groupBy of GROUPINGS) {
+        // To the end of a month, and within a day.
+        for (const end of [undefined, NOON + 1]) {
+          const [sum] = await store.summarize({ tenant, end }, groupBy);
+          assert.deepEqual([sum?.requests, sum?.tokensOut], [3, 5]);
+          for (const amount of [sum?.tokensIn, sum?.costMicroUsd]) {
+            assert.ok(Number(amount) >= Number.MAX_SAFE_INTEGER, `${amount} is less than was spent`);
+          }
+        }
+      }
+    },
+  }),
+  must({
     id: 'summarize.late-rows',
     title: 'A row that comes long after others that are younger is in the sums of its own day.',
     async run({ store }) {
