@@ -13,18 +13,20 @@ const SIZES = {
   default: { width: EDGE, height: EDGE },
 } as const;
 
-/** More bytes than are worth giving back. */
-const NOISE = await sharp({
-  create: {
-    width: EDGE,
-    height: EDGE,
-    channels: 3,
-    background: 'black',
-    noise: { type: 'gaussian', mean: 128, sigma: 60 },
-  },
-})
-  .png()
-  .toBuffer();
+/** More bytes than are worth giving back; copied, because those that sharp allocates cannot be taken away. */
+const NOISE = Buffer.from(
+  await sharp({
+    create: {
+      width: EDGE,
+      height: EDGE,
+      channels: 3,
+      background: 'black',
+      noise: { type: 'gaussian', mean: 128, sigma: 60 },
+    },
+  })
+    .png()
+    .toBuffer(),
+);
 
 /** A provider of one picture, always the same bytes, that counts how often it gets them back. */
 function lender(options: PlaceholderOptions = {}): {
