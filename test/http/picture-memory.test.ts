@@ -2,9 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import sharp from 'sharp';
+import { giveBack } from '../../src/core/memory.js';
 import type { ImageEvent, Provider } from '../../src/core/provider.js';
 import { type PlaceholderOptions, placeholder } from '../../src/providers/placeholder.js';
 import { createTestApp, testModel } from '../support/app.js';
+import { altered } from '../support/hostile-providers.js';
+import { manifestStore } from '../support/metadata.js';
+import { pngChunk, withPngChunks } from '../support/pictures.js';
 
 const EDGE = 512;
 const SIZES = {
@@ -90,4 +94,35 @@ test('bytes of a provider that wants them not back are left alone', async (t) =>
     assert.equal(answer.status, 200, `round ${round}: ${answer.text.slice(0, 300)}`);
     assert.ok(NOISE.byteLength > 128 * 1024, 'the picture is still there');
   }
+});
+
+test('bytes that are the answer, as those of a signed picture, are freed when they were written and not before', async (t) => {
+  const signed = withPngChunks(NOISE, [pngChunk('caBX', manifestStore('a vendor'))]);
+  const freed: Buffer[] = [];
+  const provider = altered(
+    async function* (events) {
+      for await (const event of events) {
+        if (event.type !== 'image') yield event;
+        else {
+          // Its own memory, as that of a picture that was received.
+          const bytes = Buffer.from(new Uint8Array(signed).buffer);
+          const release = () => {
+            giveBack(bytes);
+            freed.push(bytes);
+          };
+          yield { ...event, image: { bytes, type: 'image/png' }, release };
+        }
+      }
+    },
+    { models: [testModel({ sizes: SIZES })], contentCredentials: true },
+  );
+  const app = await createTestApp(t, { providers: [provider] });
+  const { body } = await app.native({ ...BODY, n: 3, response_format: 'b64_json' }).expect(200);
+  for (const { b64_json } of body.data.data) {
+    assert.ok(Buffer.from(b64_json, 'base64').equals(signed), 'byte for byte');
+  }
+  assert.deepEqual(
+    freed.map(({ byteLength }) => byteLength),
+    [0, 0, 0],
+  );
 });
