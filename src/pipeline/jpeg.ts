@@ -10,6 +10,7 @@ import {
   type RefusedContainer,
   type Walk,
 } from './container-walk.js';
+import { areTablesUsed, type TableStep } from './jpeg-tables.js';
 import { PROVENANCE_XMP } from './provenance.js';
 
 type Segment = Part<number>;
@@ -107,12 +108,22 @@ function layoutOf(found: Found, frame: Segment): Layout | undefined {
   const isCommon =
     COMMON_FRAMES.includes(frame.type) && fields[0] === 8 && (fields[5] === 1 || fields[5] === 3);
   const hasProfile = labelled(found, APP2, 'ICC_PROFILE\0').length > 0;
+  const isPlain = isCommon && !hasProfile && areTablesUsed(fields, tableSteps(found));
   return {
     size,
     // After `JP` come instance and number of the packet; the first holds the beginning of the manifest store.
     signed: labelled(found, APP11, 'JP').some((each) => isManifestStore(bodyOf(data, each).subarray(8))),
-    cleaned: isCommon && !hasProfile ? clean(found) : undefined,
+    cleaned: isPlain ? clean(found) : undefined,
   };
+}
+
+/** The segments with tables, and the headers of the scans between them. */
+function tableSteps({ data, segments }: Found): readonly TableStep[] {
+  return segments
+    .filter(({ type }) => type === SOS || TABLES.includes(type))
+    .map(({ type, start }) => {
+      return { type, body: data.subarray(start + 4, start + 2 + data.readUInt16BE(start + 2)) };
+    });
 }
 
 /**

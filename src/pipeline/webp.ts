@@ -117,8 +117,19 @@ function layoutOf(found: Found, canvas: Canvas): Layout | undefined {
     size: { width, height },
     signed: manifest !== undefined && isManifestStore(manifest),
     // A colour profile has room for text: a picture with one is converted to sRGB by the encoder instead.
-    cleaned: chunks.some(({ type }) => type === 'ICCP') ? undefined : clean(found, canvas),
+    cleaned:
+      chunks.some(({ type }) => type === 'ICCP') || !isAlphaWanted(found, canvas)
+        ? undefined
+        : clean(found, canvas),
   };
+}
+
+/** Whether the header speaks of a chunk of transparency; one that is not compressed has a byte for each pixel (2.7.1.2). */
+function isAlphaWanted(found: Found, { width, height, hasAlpha }: Canvas): boolean {
+  const alpha = bodyOf(found, 'ALPH');
+  if (alpha === undefined) return true;
+  const isCompressed = ((alpha[0] ?? 0) & 0x03) !== 0;
+  return hasAlpha && (isCompressed || alpha.length === 1 + width * height);
 }
 
 function clean({ data, chunks }: Found, canvas: Canvas): readonly Uint8Array[] {

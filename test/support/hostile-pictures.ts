@@ -227,6 +227,10 @@ export async function talkativePictures(): Promise<readonly HostilePicture[]> {
         body: Buffer.concat([Buffer.from('JP\0\x01\0\0\0\x01', 'latin1'), manifestStore(CANARY)]),
       },
       { name: 'a long Adobe segment', type: '\xee', body: Buffer.from(`Adobe\0\x64\0\0\0\0\x01${CANARY}`) },
+      { name: 'a quantiser that another follows', type: '\xdb', body: table(0, 64) },
+      { name: 'a quantiser of no colour', type: '\xdb', body: table(3, 64) },
+      { name: 'codes of no colour', type: '\xc4', body: codes(0x13) },
+      { name: 'codes that others follow', type: '\xc4', body: codes(0x00) },
       { name: 'a height that is not needed', type: '\xdc', body: Buffer.from(CANARY) },
     ]),
     ...withParts('webp', webp, [
@@ -234,6 +238,7 @@ export async function talkativePictures(): Promise<readonly HostilePicture[]> {
       { name: 'a manifest nobody signed', type: 'C2PA', body: manifestStore(CANARY) },
       { name: 'a chunk of its own', type: 'text', body: Buffer.from(CANARY) },
     ]),
+    { name: 'WebP with transparency it does not speak of', bytes: withIdleAlpha(webp) },
   ];
 }
 
@@ -250,6 +255,19 @@ function withPixelTail(png: Buffer, tail: Buffer): Buffer {
 
 function withLastPixels(png: Buffer, body: Buffer): Buffer {
   return putTogether('png', takeApart('png', png).toSpliced(-1, 0, { type: 'IDAT', body }));
+}
+
+/** A lossy WebP with an extended header that knows of no transparency, and a chunk of it. */
+function withIdleAlpha(webp: Buffer): Buffer {
+  const header = Buffer.alloc(10);
+  header.writeUIntLE(64 - 1, 4, 3);
+  header.writeUIntLE(64 - 1, 7, 3);
+  const alpha = Buffer.concat([Buffer.from([0]), Buffer.alloc(64 * 64, CANARY)]);
+  return putTogether('webp', [
+    { type: 'VP8X', body: header },
+    { type: 'ALPH', body: alpha },
+    ...takeApart('webp', webp),
+  ]);
 }
 
 interface TalkativePart extends LoosePart {
@@ -274,6 +292,18 @@ function thumbnail(text: string): Buffer {
   const pixels = Math.ceil(text.length / 3);
   const head = Buffer.from([...Buffer.from('JFIF\0'), 1, 2, 0, 0, 1, 0, 1, pixels, 1]);
   return Buffer.concat([head, Buffer.from(text.padEnd(3 * pixels))]);
+}
+
+/** A JPEG table of text. */
+function table(id: number, length: number): Buffer {
+  return Buffer.concat([Buffer.from([id]), Buffer.alloc(length, CANARY)]);
+}
+
+/** A Huffman table, as many codes of eight bits as a text has letters. */
+function codes(id: number): Buffer {
+  const counts = Buffer.alloc(16);
+  counts[7] = CANARY.length;
+  return Buffer.concat([Buffer.from([id]), counts, Buffer.from(CANARY)]);
 }
 
 /** An image resource block of Photoshop with an IPTC caption. */
