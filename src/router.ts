@@ -70,9 +70,16 @@ export interface ImagesRouterControls {
    * Throws what storage could not do once all the rest is done.
    */
   sweep(options?: SweepControls): Promise<SweepReport>;
-  /** Removes a picture with its variants. One that is gone already is fine; throws `TypeError` for what is no id. */
+  /**
+   * Removes a picture with its variants. One that is gone already is fine; throws `TypeError` for what is no id. What
+   * waits in the spool of another process, because storage was down, is not known here and lands later: call it in
+   * every process, or again after `storage.landed`.
+   */
   deletePicture(id: string): Promise<void>;
-  /** Removes all pictures of a tenant. Throws `ConfigError` when the storage cannot delete by prefix. */
+  /**
+   * Removes all pictures of a tenant, those that wait in the spools of other processes as little as
+   * {@link ImagesRouterControls.deletePicture} does. Throws `ConfigError` when the storage cannot delete by prefix.
+   */
   deleteTenant(tenant: string): Promise<void>;
   /** The OpenAPI 3.1 document, also at `GET /v1/images/openapi.json`. */
   readonly openapi: OpenApiDocument;

@@ -16,6 +16,7 @@ import { ConfigError } from '../errors.js';
 import { createAttempts } from './attempts.js';
 import { BUFFER_BYTES, type ChunkBuffers, createChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
+import { createFlush } from './flushed-folders.js';
 import { refuseLinks, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix, isOfYoungDay } from './keys.js';
 import { readBody } from './object-body.js';
@@ -35,7 +36,7 @@ import {
   removeExpired,
   removeIncoming,
 } from './object-tree.js';
-import { writeObject } from './object-write.js';
+import { type ObjectWrite, writeObject } from './object-write.js';
 import { createSoundFiles } from './sound-files.js';
 
 /** Where {@link filesystem} keeps its objects. */
@@ -69,13 +70,14 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
   const soundnessOf = createSoundFiles();
   const buffers = createChunkBuffers();
+  const flush = createFlush(root);
   const locate = (key: string): string => {
     checkKey(key);
     return join(root, key) + OBJECT_SUFFIX;
   };
 
   return {
-    put: async (key, body, putOptions) => put({ root, path: locate(key), key }, body, putOptions),
+    put: async (key, body, putOptions) => put({ root, flush, path: locate(key), key }, body, putOptions),
     get: async (key, getOptions) => get({ path: locate(key), key, soundnessOf, buffers }, getOptions),
     stat: async (key) => stat(locate(key), key),
     delete: async (key) => remove(root, locate(key)),
@@ -96,23 +98,21 @@ function resolveRoot(root: unknown): string {
   return resolve(root);
 }
 
-interface Place {
-  readonly root: string;
-  readonly path: string;
+interface Place extends Pick<ObjectWrite, 'root' | 'flush' | 'path'> {
   readonly key: string;
 }
 
-async function put({ root, path, key }: Place, body: Uint8Array, options: PutOptions): Promise<void> {
+async function put({ key, ...place }: Place, body: Uint8Array, options: PutOptions): Promise<void> {
   const { contentType, sha256, expiresAt, metadata, signal } = options;
   signal?.throwIfAborted();
   // JSON has no other numbers, and an object whose expiry cannot be read back could not be read at all.
   if (!Number.isFinite(expiresAt)) throw new TypeError('expiresAt is not an instant in epoch milliseconds.');
   const info = { size: body.byteLength, contentType, sha256, storedAt: Date.now(), expiresAt, metadata };
   const header = encodeHeader({ key, info, bodyCrc32: crc32(body) });
-  await withFaults(() => writeObject({ root, path, header, body, expiresAt, signal }));
+  await withFaults(() => writeObject({ ...place, header, body, expiresAt, signal }));
 }
 
-interface Wanted extends Omit<Place, 'root'> {
+interface Wanted extends Pick<Place, 'path' | 'key'> {
   readonly soundnessOf: ReturnType<typeof createSoundFiles>;
   readonly buffers: ChunkBuffers;
 }

@@ -7,48 +7,29 @@ import { isMissing, isTaken, isUnsupported } from './faults.js';
 // A sweep may remove the empty folder a writer has just made; nobody loses that race again and again but by a fault.
 const MOVE_ATTEMPTS = 10;
 
-/**
- * Makes a folder and those above it, where they are missing. Answers the highest folder that has a new entry, or the
- * folder itself. (Node's own recursive `mkdir` reports a full disk as a missing folder.)
- */
-export async function makeFolder(directory: string): Promise<string> {
+/** Makes a folder and those above it, where they are missing. (Node's own recursive `mkdir` reports a full disk as a missing folder.) */
+export async function makeFolder(directory: string): Promise<void> {
   try {
     await mkdir(directory);
-    return dirname(directory);
   } catch (error) {
-    if (isTaken(error)) return directory;
+    if (isTaken(error)) return;
     if (!isMissing(error) || directory === dirname(directory)) throw error;
+    await makeFolder(dirname(directory));
+    await mkdir(directory).catch((again: unknown) => {
+      if (!isTaken(again)) throw again;
+    });
   }
-  const highest = await makeFolder(dirname(directory));
-  await mkdir(directory).catch((error: unknown) => {
-    if (!isTaken(error)) throw error;
-  });
-  return highest;
 }
 
-/**
- * Makes a folder and moves something into it, again when a sweep removed the empty folder in between. Answers the
- * highest folder that has a new entry.
- */
-export async function intoFolder(directory: string, move: () => Promise<void>): Promise<string> {
-  let highest = directory;
+/** Makes a folder and moves something into it, again when a sweep removed the empty folder in between. */
+export async function intoFolder(directory: string, move: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const changed = await makeFolder(directory);
-      if (changed.length < highest.length) highest = changed;
-      await move();
-      return highest;
+      await makeFolder(directory);
+      return await move();
     } catch (error) {
       if (!isMissing(error) || attempt === MOVE_ATTEMPTS) throw error;
     }
-  }
-}
-
-/** Makes the entries of `directory` and of the folders above it up to `highest` survive a power cut. */
-export async function syncUpTo(highest: string, directory: string): Promise<void> {
-  for (let at = directory; ; at = dirname(at)) {
-    await syncDirectory(at);
-    if (at === highest || at === dirname(at)) return;
   }
 }
 
@@ -68,16 +49,22 @@ export async function refuseLinks(root: string, directory: string): Promise<void
   }
 }
 
-/** Makes the entries of a folder survive a power cut. A folder that is gone has none. */
-export async function syncDirectory(directory: string): Promise<void> {
+/**
+ * Makes the entries of a folder survive a power cut, and answers what tells it from one that is made under its name
+ * later. A folder that is gone has none, and some systems flush none: `undefined`.
+ */
+export async function syncDirectory(directory: string): Promise<string | undefined> {
   try {
     const handle = await open(directory, 'r');
     try {
       await handle.sync();
+      const { dev, ino, birthtimeNs } = await handle.stat({ bigint: true });
+      return `${dev}:${ino}:${birthtimeNs}`;
     } finally {
       await handle.close();
     }
   } catch (error) {
     if (!isMissing(error) && !isUnsupported(error)) throw error;
+    return undefined;
   }
 }

@@ -91,7 +91,7 @@ export async function removeExpired(root: string, path: string, before: number):
   await makeFolder(dirname(aside));
   if (!(await rename(path, aside).then(() => true, whenMissing(false)))) return 'gone';
   const taken = await judge(aside, before);
-  if (taken === 'kept') await putBack(aside, path);
+  if (taken === 'kept') await putBack(aside, { root, path });
   await rm(aside, { force: true });
   return taken;
 }

@@ -3,12 +3,15 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isTaken } from './faults.js';
-import { intoFolder, makeFolder, refuseLinks, syncUpTo } from './folders.js';
+import { createFlush } from './flushed-folders.js';
+import { intoFolder, makeFolder, refuseLinks } from './folders.js';
 
 /** What to write, and where. */
 export interface ObjectWrite {
   /** The folder that holds everything, absolute. */
   readonly root: string;
+  /** Makes the entries of a folder and of those above it survive a power cut. */
+  readonly flush: (directory: string) => Promise<void>;
   /** Where the file goes, below `root`. */
   readonly path: string;
   /** What it starts with. */
@@ -55,14 +58,17 @@ export async function writeObject(write: ObjectWrite): Promise<void> {
 }
 
 /** Puts a file that was taken aside back to `path`, durably, unless there is a newer one. */
-export async function putBack(aside: string, path: string): Promise<void> {
+export async function putBack(
+  aside: string,
+  { root, path }: Pick<ObjectWrite, 'root' | 'path'>,
+): Promise<void> {
   const directory = dirname(path);
-  const highest = await intoFolder(directory, async () => {
+  await intoFolder(directory, async () => {
     await link(aside, path).catch((error: unknown) => {
       if (!isTaken(error)) throw error;
     });
   });
-  await syncUpTo(highest, directory);
+  await createFlush(root)(directory);
 }
 
 async function writeTemporary(temporary: string, write: ObjectWrite): Promise<void> {
@@ -94,12 +100,12 @@ async function writeAll(
   }
 }
 
-async function moveIntoPlace(temporary: string, { root, path }: ObjectWrite): Promise<void> {
+async function moveIntoPlace(temporary: string, { root, path, flush }: ObjectWrite): Promise<void> {
   const directory = dirname(path);
   await refuseLinks(root, directory);
-  const highest = await intoFolder(directory, () => rename(temporary, path));
+  await intoFolder(directory, () => rename(temporary, path));
   try {
-    await syncUpTo(highest, directory);
+    await flush(directory);
   } catch (error) {
     // It is in place but may not survive a power cut, and a rejected put leaves nothing.
     await rm(path, { force: true }).catch(() => undefined);
