@@ -52,6 +52,10 @@ function sqlStorage(database: Database.Database): MediaStorage {
   const check = (key: string) => {
     if (!KEY.test(key)) throw new TypeError(`${JSON.stringify(key)} is no key`);
   };
+  const checkPrefix = (prefix: string) => {
+    if (!prefix.endsWith('/')) throw new TypeError(`${JSON.stringify(prefix)} is no prefix`);
+    check(prefix.slice(0, -1));
+  };
   const store = database.transaction((key: string, info: StoredInfo, body: Uint8Array) => {
     const version = randomUUID();
     remove.run(key);
@@ -100,7 +104,9 @@ function sqlStorage(database: Database.Database): MediaStorage {
       check(key);
       remove.run(key);
     },
-    async deletePrefix(prefix) {
+    async deletePrefix(prefix, { signal } = {}) {
+      checkPrefix(prefix);
+      signal?.throwIfAborted();
       removeRange.run(prefix, endOf(prefix));
     },
     async sweep({ before, signal }) {
@@ -108,6 +114,7 @@ function sqlStorage(database: Database.Database): MediaStorage {
       return { removed: removeExpired.run(before).changes, orphans: 0 };
     },
     async *list(prefix, { signal } = {}) {
+      if (prefix !== '') checkPrefix(prefix);
       for (let after = prefix; ; ) {
         signal?.throwIfAborted();
         const rows = page.all(after, endOf(prefix), PAGE) as { key: string }[];

@@ -33,6 +33,8 @@ test('checks of optional methods do not apply to a storage without them', async 
     'delete-prefix.removes',
     'delete-prefix.siblings',
     'delete-prefix.missing',
+    'delete-prefix.odd-prefixes',
+    'delete-prefix.aborted',
     'sweep.removes-expired',
     'sweep.keeps-living',
     'sweep.aborted',
@@ -47,6 +49,7 @@ test('checks of optional methods do not apply to a storage without them', async 
     'list.everything',
     'list.many',
     'list.missing',
+    'list.odd-prefixes',
     'list.aborted',
   ]);
 });
@@ -154,7 +157,7 @@ const breakages: readonly Breakage[] = [
         sweep: async () => ({ removed: 2, orphans: 0 }),
       };
     },
-    fails: ['get.expired', 'stat.expired', 'sweep.aborted'],
+    fails: ['get.expired', 'stat.expired', 'sweep.removes-expired', 'sweep.aborted'],
   },
   {
     title: 'throws for a missing object',
@@ -194,7 +197,7 @@ const breakages: readonly Breakage[] = [
   {
     title: 'does not delete',
     break: () => ({ delete: async () => undefined }),
-    fails: ['delete.removes'],
+    fails: ['delete.removes', 'delete.odd-keys'],
   },
   {
     title: 'ignores a signal that is aborted already',
@@ -472,19 +475,19 @@ const breakages: readonly Breakage[] = [
         },
       };
     },
-    fails: ['delete-prefix.siblings'],
+    fails: ['delete-prefix.siblings', 'delete-prefix.odd-prefixes', 'delete-prefix.aborted'],
   },
   {
     title: 'removes only the first object of a prefix',
     break: (sound) => ({ deletePrefix: async (prefix) => sound.delete(`${prefix}original`) }),
-    fails: ['delete-prefix.removes'],
+    fails: ['delete-prefix.removes', 'delete-prefix.odd-prefixes', 'delete-prefix.aborted'],
   },
   {
     title: 'throws for a prefix with nothing below it',
     break: (sound) => ({
-      deletePrefix: async (prefix) => {
+      deletePrefix: async (prefix, options) => {
         if (prefix.endsWith('/never-stored/')) throw new Error('not found');
-        await sound.deletePrefix?.(prefix);
+        await sound.deletePrefix?.(prefix, options);
       },
     }),
     fails: ['delete-prefix.missing'],
@@ -497,7 +500,52 @@ const breakages: readonly Breakage[] = [
   {
     title: 'sweeps everything',
     break: (sound) => ({ sweep: async () => ({ removed: 2 + (await removeAll(sound)), orphans: 0 }) }),
-    fails: ['sweep.keeps-living', 'sweep.aborted', 'sweep.keeps-writers'],
+    fails: ['sweep.removes-expired', 'sweep.keeps-living', 'sweep.aborted', 'sweep.keeps-writers'],
+  },
+  {
+    title: 'says that it swept and did not',
+    break: () => ({
+      sweep: async ({ signal }) => {
+        signal?.throwIfAborted();
+        return { removed: 1_000_000, orphans: 0 };
+      },
+    }),
+    fails: ['sweep.removes-expired'],
+  },
+  {
+    title: 'counts what it did not remove',
+    break: (sound) => ({
+      sweep: async (options) => {
+        const { removed = 0 } = (await sound.sweep?.(options)) ?? {};
+        return { removed: removed + 1, orphans: 0 };
+      },
+    }),
+    fails: ['sweep.removes-expired'],
+  },
+  {
+    title: 'deletes by prefix after an abort',
+    break: (sound) => ({ deletePrefix: async (prefix) => sound.deletePrefix?.(prefix) }),
+    fails: ['delete-prefix.aborted'],
+  },
+  {
+    title: 'deletes everything for an odd prefix',
+    break: (sound) => ({
+      deletePrefix: async (prefix, options) => {
+        if (/\/\.\.\//.test(prefix)) await removeAll(sound);
+        await sound.deletePrefix?.(prefix, options);
+      },
+    }),
+    fails: ['delete-prefix.odd-prefixes'],
+  },
+  {
+    title: 'swallows odd keys when it deletes',
+    break: (sound) => ({ delete: async (key) => sound.delete(key).catch(() => undefined) }),
+    fails: ['delete.odd-keys'],
+  },
+  {
+    title: 'lists what is below the folder above',
+    break: (sound) => ({ list: (prefix, options) => starting(sound, prefix.replace('../', ''), options) }),
+    fails: ['list.odd-prefixes'],
   },
   {
     title: 'sweeps on after an abort',
@@ -514,13 +562,13 @@ const breakages: readonly Breakage[] = [
   {
     title: 'lists a prefix as the beginning of a string',
     break: (sound) => ({ list: (prefix, options) => starting(sound, prefix.replace(/\/$/, ''), options) }),
-    fails: ['list.below-prefix'],
+    fails: ['list.below-prefix', 'list.odd-prefixes'],
   },
   {
     title: 'lists only one level',
     break: (sound) => ({
       list: async function* (prefix, options) {
-        for await (const key of starting(sound, prefix, options)) {
+        for await (const key of sound.list?.(prefix, options) ?? []) {
           if (!key.slice(prefix.length).includes('/')) yield key;
         }
       },
@@ -532,7 +580,7 @@ const breakages: readonly Breakage[] = [
     break: (sound) => ({
       list: async function* (prefix, options) {
         let left = 1000;
-        for await (const key of starting(sound, prefix, options)) if (left-- > 0) yield key;
+        for await (const key of sound.list?.(prefix, options) ?? []) if (left-- > 0) yield key;
       },
     }),
     fails: ['list.many'],
@@ -540,7 +588,7 @@ const breakages: readonly Breakage[] = [
   {
     title: 'cannot list everything',
     break: (sound) => ({
-      list: (prefix, options) => starting(sound, prefix === '' ? 'nothing/' : prefix, options),
+      list: (prefix, options) => sound.list?.(prefix === '' ? 'nothing/' : prefix, options) ?? assert.fail(),
     }),
     fails: ['list.everything'],
   },
@@ -549,14 +597,14 @@ const breakages: readonly Breakage[] = [
     break: (sound) => ({
       list: async function* (prefix, options) {
         if (prefix.endsWith('/never-stored/')) throw new Error('not found');
-        yield* starting(sound, prefix, options);
+        yield* sound.list?.(prefix, options) ?? [];
       },
     }),
     fails: ['list.missing'],
   },
   {
     title: 'lists on after an abort',
-    break: (sound) => ({ list: (prefix) => starting(sound, prefix) }),
+    break: (sound) => ({ list: (prefix) => sound.list?.(prefix) ?? assert.fail() }),
     fails: ['list.aborted'],
   },
   {

@@ -1,6 +1,6 @@
 /** Checks of `list`, where a storage has it. */
 import assert from 'node:assert/strict';
-import { makeSample, type StorageCheck } from './subject.js';
+import { makeSample, oddPrefixes, type StorageCheck } from './subject.js';
 
 const NO_LIST = { notApplicable: 'it has no list' };
 // One more than a page of S3.
@@ -65,6 +65,21 @@ export const listChecks: readonly StorageCheck[] = [
     async run({ storage, folder }) {
       if (storage.list === undefined) return NO_LIST;
       assert.deepEqual(await gather(storage.list(`${folder}never-stored/`)), []);
+      return undefined;
+    },
+  },
+  {
+    id: 'list.odd-prefixes',
+    title: 'nothing is listed below a prefix outside the grammar',
+    level: 'SHOULD',
+    async run({ storage, key, folder }) {
+      if (storage.list === undefined) return NO_LIST;
+      const { body, options } = makeSample();
+      await storage.put(key('a/original'), body, options);
+      for (const odd of oddPrefixes(folder)) {
+        const listed: string[] = await gather(storage.list(odd)).catch(() => []);
+        assert.deepEqual(listed, [], `${JSON.stringify(odd)} lists nothing`);
+      }
       return undefined;
     },
   },

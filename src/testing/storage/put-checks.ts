@@ -6,6 +6,7 @@ import {
   assertStored,
   MIXED_METADATA,
   makeSample,
+  ODD_KEYS,
   readBytes,
   type StorageCheck,
   type Subject,
@@ -14,20 +15,6 @@ import {
 const BIG_BYTES = 4 * 1024 * 1024;
 const ABORT_AFTER_MS = [0, 1, 2, 5, 10, 20];
 const CLOCK_SLACK_MS = 300_000;
-const ODD_KEYS = [
-  '',
-  '/etc/x',
-  '../x',
-  'a/../x',
-  'a/./x',
-  'a//x',
-  'a/',
-  'a\0x',
-  'a\\x',
-  'a/%2e%2e/x',
-  'é/x',
-  'x'.repeat(300),
-];
 
 /** Puts a big sample and aborts it after a while. Answers whether it was stored all the same. */
 async function putAndAbort({ storage }: Subject, key: string, afterMs: number): Promise<boolean> {

@@ -1,7 +1,15 @@
 /** Checks of `delete`, and of `deletePrefix` and `sweep` where a storage has them. */
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
-import { assertAbsent, assertStored, makeSample, putExpired, type StorageCheck } from './subject.js';
+import {
+  assertAbsent,
+  assertStored,
+  makeSample,
+  ODD_KEYS,
+  oddPrefixes,
+  putExpired,
+  type StorageCheck,
+} from './subject.js';
 
 const NO_DELETE_PREFIX = { notApplicable: 'it has no deletePrefix' };
 const NO_SWEEP = { notApplicable: 'it has no sweep' };
@@ -33,6 +41,20 @@ export const removalChecks: readonly StorageCheck[] = [
       await storage.put(key('original'), body, options);
       await storage.delete(key('original'));
       await storage.delete(key('original'));
+      return undefined;
+    },
+  },
+  {
+    id: 'delete.odd-keys',
+    title: 'keys outside the grammar are refused, and nothing is deleted',
+    level: 'SHOULD',
+    async run({ storage, key, folder }) {
+      const sample = makeSample();
+      await storage.put(key('a/original'), sample.body, sample.options);
+      for (const odd of [...ODD_KEYS, ...oddPrefixes(folder).slice(1)]) {
+        await assert.rejects(async () => storage.delete(odd), `delete refuses ${JSON.stringify(odd)}`);
+      }
+      await assertStored(storage, key('a/original'), sample);
       return undefined;
     },
   },
@@ -76,15 +98,48 @@ export const removalChecks: readonly StorageCheck[] = [
     },
   },
   {
-    id: 'sweep.removes-expired',
-    title: 'a sweep removes what expired and counts it',
+    id: 'delete-prefix.odd-prefixes',
+    title: 'a prefix outside the grammar is refused, and nothing is deleted',
+    level: 'SHOULD',
+    async run({ storage, key, folder }) {
+      if (storage.deletePrefix === undefined) return NO_DELETE_PREFIX;
+      const sample = makeSample();
+      await storage.put(key('a/original'), sample.body, sample.options);
+      for (const odd of oddPrefixes(folder)) {
+        const deleting = async () => storage.deletePrefix?.(odd);
+        await assert.rejects(deleting, `deletePrefix refuses ${JSON.stringify(odd)}`);
+      }
+      await assertStored(storage, key('a/original'), sample);
+      return undefined;
+    },
+  },
+  {
+    id: 'delete-prefix.aborted',
+    title: 'a deletion by prefix whose signal is aborted throws',
     level: 'MUST',
-    async run({ storage, key }) {
+    async run({ storage, key, folder }) {
+      if (storage.deletePrefix === undefined) return NO_DELETE_PREFIX;
+      const { body, options } = makeSample();
+      await storage.put(key('original'), body, options);
+      const signal = AbortSignal.abort();
+      await assert.rejects(async () => storage.deletePrefix?.(folder, { signal }), 'it rejects');
+      return undefined;
+    },
+  },
+  {
+    id: 'sweep.removes-expired',
+    title: 'a sweep removes what expired and counts it, and the same sweep again finds nothing',
+    level: 'MUST',
+    async run({ storage, key, folder }) {
       if (storage.sweep === undefined) return NO_SWEEP;
       await putExpired(storage, key('one'));
       await putExpired(storage, key('two'));
-      const { removed } = await storage.sweep({ before: Date.now() });
+      const before = Date.now();
+      const { removed } = await storage.sweep({ before });
       assert.ok(removed >= 2, `two had expired, ${removed} were removed`);
+      for await (const name of storage.list?.(folder) ?? []) assert.fail(`${name} is still listed`);
+      // The store may hold others' objects, but none that is stored from now on expires before then.
+      assert.equal((await storage.sweep({ before })).removed, 0, 'removed counts what was removed');
       return undefined;
     },
   },

@@ -74,6 +74,30 @@ function randomHex(): string {
 /** Metadata with every type of value a client may send. */
 export const MIXED_METADATA: Metadata = { label: 'a', steps: 28, ratio: 0.5, upscaled: false };
 
+/** Keys outside the grammar. */
+export const ODD_KEYS: readonly string[] = [
+  '',
+  '/etc/x',
+  '../x',
+  'a/../x',
+  'a/./x',
+  'a//x',
+  'a/',
+  'a\0x',
+  'a\\x',
+  'a/%2e%2e/x',
+  'é/x',
+  'x'.repeat(300),
+];
+
+/** Prefixes outside the grammar. A storage that takes one for another stays in the folder of the check's own tenant. */
+export function oddPrefixes(folder: string): readonly string[] {
+  return [
+    folder.slice(0, -1),
+    ...['../', 'a/../', '/', './', '%/', '*/', 'A/', '\\/', '\0/'].map((odd) => folder + odd),
+  ];
+}
+
 /** A sample of `size` random bytes, with facts to be overridden. */
 export function makeSample(size = 1000, facts: Partial<PutOptions> = {}): Sample {
   const body = randomFillSync(new Uint8Array(size));
