@@ -2,7 +2,7 @@
 import { Router } from 'express';
 import { type Accounting, createAccounting, NO_ACCOUNTING } from './core/accounting.js';
 import { createCatalog } from './core/catalog.js';
-import { createDeadlines } from './core/deadline.js';
+import { createDeadlines, type Deadlines } from './core/deadline.js';
 import type { Emit, ImagesEvent } from './core/events.js';
 import { createGate } from './core/gate.js';
 import { createImages, overloaded } from './core/generate.js';
@@ -14,11 +14,12 @@ import { createTwins } from './core/twins.js';
 import { createCalendar } from './core/windows.js';
 import { ConfigError } from './errors.js';
 import { budgetsHandler } from './http/budgets.js';
+import { untilCutOff } from './http/disconnect.js';
 import { editReader } from './http/edit.js';
 import type { Surface } from './http/errors.js';
 import { sendJson } from './http/exchange.js';
 import { generateReader } from './http/generate.js';
-import { handle, type Methods } from './http/handle.js';
+import { type Handler, handle, type Methods } from './http/handle.js';
 import { createIntake } from './http/intake.js';
 import { createLinks } from './http/links.js';
 import { mediaHandler } from './http/media.js';
@@ -247,16 +248,22 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     [/^\/v1\/models\/.+/, 'native', { GET: nativeModelHandler(parts) }],
     ['/oai/v1/models', 'openai', { GET: openaiModelsHandler(parts) }],
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
-    ['/v1/accounting/budgets', 'native', { GET: budgetsHandler(parts) }],
+    ['/v1/accounting/budgets', 'native', counted(deadlines, budgetsHandler(parts))],
     ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
     ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],
   ];
 }
 
+/** A GET that shutdown waits for, so that no store is closed while it is asked. */
+function counted(deadlines: Deadlines, handler: Handler): Methods {
+  return { GET: (exchange) => untilCutOff(deadlines, async () => handler(exchange)) };
+}
+
 function accountingRoutes(options: UsageOptions): readonly Route[] {
+  const { deadlines } = options;
   return [
-    ['/v1/accounting/usage', 'native', { GET: usageHandler(options) }],
-    ['/v1/accounting/usage/summary', 'native', { GET: usageSummaryHandler(options) }],
+    ['/v1/accounting/usage', 'native', counted(deadlines, usageHandler(options))],
+    ['/v1/accounting/usage/summary', 'native', counted(deadlines, usageSummaryHandler(options))],
     ['/v1/accounting/export', 'native', { GET: usageExportHandler(options) }],
   ];
 }

@@ -3,13 +3,16 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { memoryBudget } from '../../src/budgets/memory.js';
+import type { BudgetStore } from '../../src/core/budget.js';
 import type { GenerateEvent, Provider } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
+import type { UsageStore } from '../../src/core/usage.js';
 import { ProviderError } from '../../src/errors.js';
 import { anyone } from '../../src/http/identify.js';
 import { placeholder } from '../../src/providers/placeholder.js';
 import { createImagesRouter } from '../../src/router.js';
 import { memoryStorage } from '../../src/storage/memory.js';
+import { memoryUsage } from '../../src/usage/memory.js';
 import { createTestApp, TEST_CALLER, TEST_KEY, type TestApp, testModel, until } from '../support/app.js';
 import { openRaw, type RawConnection } from '../support/raw-http.js';
 
@@ -464,4 +467,45 @@ test('close() answers downloads that still wait for storage when limits.drainMs 
   answer();
   await closing;
   assert.ok(ended, 'what storage opened too late is closed');
+});
+
+test('close() lets questions about usage and budgets end before their stores are closed', async (t) => {
+  const ledger = memoryBudget();
+  const rows = memoryUsage();
+  let asked = 0;
+  let closed = 0;
+  let answer: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const waiting = async <T>(work: () => Promise<T>) => {
+    asked += 1;
+    await held;
+    assert.equal(closed, 0, 'the store is still open');
+    return work();
+  };
+  const close = async () => {
+    closed += 1;
+  };
+  const budget: BudgetStore = { ...ledger, read: (keys) => waiting(() => ledger.read(keys)), close };
+  const usage: UsageStore = {
+    ...rows,
+    query: (...args) => waiting(() => rows.query(...args)),
+    summarize: (...args) => waiting(() => rows.summarize(...args)),
+    close,
+  };
+  const app = await createTestApp(t, { budget, usage, caller: { role: 'admin' } });
+  const paths = [
+    '/v1/accounting/usage',
+    '/v1/accounting/usage/summary?group_by=model',
+    '/v1/accounting/budgets',
+  ];
+  const answers = paths.map((path) => app.get(path).then(({ status }) => status));
+  await until(() => asked === paths.length);
+  const closing = app.router.close();
+  await sleep(200);
+  answer();
+  assert.deepEqual(await Promise.all(answers), [200, 200, 200]);
+  await closing;
+  assert.equal(closed, 2);
 });
