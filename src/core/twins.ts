@@ -143,7 +143,7 @@ export interface ReplayTools {
 
 /**
  * The events of an earlier request, once more: pictures by their bytes where they are handed over so. Those that were
- * deleted since, and those that storage never took and that are lost by now, are failures of theirs; where none is
+ * deleted or damaged since, and those that storage never took and that are lost by now, are failures of theirs; where none is
  * left, the first is thrown. So is `STORAGE_ERROR` where storage fails: asking again is free.
  */
 export async function* replay(
@@ -192,7 +192,8 @@ async function find(
   } catch (error) {
     if (!isImagesError(error)) throw error;
     if (stored.waiting) return notStored();
-    if (error.code === 'MEDIA_NOT_FOUND') return error;
+    // Neither comes back, however often it is asked for.
+    if (error.code === 'MEDIA_NOT_FOUND' || error.reason === 'damaged') return error;
     throw new ImagesError(error.code, error.message, { billed: 'no', retryAfter: 5, cause: error });
   }
 }

@@ -8,7 +8,7 @@ import type { MediaStorage, StoredInfo } from '../core/storage.js';
 import { unlessAborted } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
-import { damagedObject, reportStorage } from './report.js';
+import { damagedObject, isDamage, reportStorage } from './report.js';
 
 /** What keeping pictures takes. */
 export interface PictureStoreOptions {
@@ -113,7 +113,7 @@ export function createPictureReader(
       signal.throwIfAborted();
       if (isImagesError(cause) && cause.code === 'MEDIA_NOT_FOUND') throw cause;
       reportStorage(emit, { operation: 'get', key: pictureKey(id), requestId: undefined, cause });
-      throw storageError(cause);
+      throw isDamage(cause) ? cause : storageError(cause);
     }
   };
 }

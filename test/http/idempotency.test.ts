@@ -341,3 +341,27 @@ for (const key of ['', 'k'.repeat(256), 'a b', 'ä']) {
 function encodeHeader(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1');
 }
+
+test('a replay says which of its pictures were damaged since, and hands over the others', async (t) => {
+  const memory = memoryStorage();
+  let rotten = '';
+  const storage: MediaStorage = {
+    ...memory,
+    async get(key, options) {
+      const object = await memory.get(key, options);
+      return object && key.includes(rotten) && rotten !== '' ? { ...object, sha256: '0'.repeat(64) } : object;
+    },
+  };
+  const app = await createTestApp(t, { storage });
+  const body = { ...BODY, n: 2, response_format: 'b64_json' };
+  const [whole, damaged] = (await keyed(app, 'k', body).expect(200)).body.data.data;
+  rotten = damaged.id.split('_').at(-1);
+  const { data } = (await keyed(app, 'k', body).expect(200)).body;
+  assert.deepEqual(
+    data.data.map(({ id }: { readonly id: string }) => id),
+    [whole.id],
+  );
+  const [{ index, code, reason }] = data.errors;
+  assert.deepEqual([index, code, reason], [1, 'STORAGE_ERROR', 'damaged']);
+  assert.equal(app.calls.length, 1);
+});

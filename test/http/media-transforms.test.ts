@@ -431,7 +431,7 @@ test('a rotten original is an error, never wrong bytes, and nothing is made of i
     storage.asked.filter((line) => line.startsWith('put')),
     [],
   );
-  assert.match(String(app.eventsOf('request.failed')[0]?.cause), /A stored object is damaged/);
+  assert.match(String(app.eventsOf('request.failed')[0]?.cause), /its SHA-256 is/);
   assert.equal(app.eventsOf('storage.damaged').length, 1);
   rot = false;
   assert.equal((await get('&w=256')).status, 200);
