@@ -66,9 +66,11 @@ export function spooledView<Waiting extends WaitingObject>(
     },
     ...(deletePrefix !== undefined && {
       async deletePrefix(prefix, prefixOptions) {
-        const below = [...waiting.values()].filter(({ key }) => key.startsWith(prefix));
+        // What is no prefix is refused below, and must have removed nothing before.
+        const isBelow = (key: string) => prefix.endsWith('/') && key.startsWith(prefix);
+        const below = [...waiting.values()].filter(({ key }) => isBelow(key));
         await Promise.all(below.map(discard));
-        removals.hide((landing) => landing.startsWith(prefix));
+        removals.hide(isBelow);
         await deletePrefix.call(storage, prefix, prefixOptions);
       },
     }),

@@ -156,9 +156,10 @@ test('the provider gets prompt, settings, metadata, end user and request id as t
   assert.equal(answer.status, 200, answer.text);
   const [call] = app.calls;
   assert.ok(call, 'a call');
-  const { model, signal, fetch, metadata, ...rest } = call;
+  const { model, signal, sendBy, fetch, metadata, ...rest } = call;
   assert.equal(model.slug, 'placeholder/sketch');
   assert.equal(signal.aborted, false);
+  assert.ok(sendBy > Date.now(), 'there was time left');
   assert.equal(typeof fetch, 'function');
   assert.equal(Object.getPrototypeOf(metadata), null);
   assert.deepEqual({ ...metadata }, { steps: 30, draft: true, label: 'für später' });
