@@ -90,7 +90,7 @@ test('a picture whose bytes rotted breaks the connection, and as base64 it is ST
   await assert.rejects(ask({ port: app.port, path: pathname + search }));
   const { body: answer } = await keyed().expect(503);
   assert.equal(answer.error.code, 'STORAGE_ERROR');
-  assert.equal(answer.error.reason, undefined);
+  assert.equal(answer.error.reason, 'damaged');
   assert.deepEqual(
     app.eventsOf('storage.damaged').map((event) => event.id),
     [id, encodedId],
