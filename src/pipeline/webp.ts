@@ -90,11 +90,10 @@ function frameOf(found: Found): Canvas | undefined {
   const lossy = bodyOf(found, 'VP8 ');
   if (lossy !== undefined) {
     if (lossy.length < 10 || latin1(lossy, 3, 3) !== '\x9d\x01\x2a') return undefined;
-    return {
-      width: lossy.readUInt16LE(6) & 0x3fff,
-      height: lossy.readUInt16LE(8) & 0x3fff,
-      hasAlpha: false,
-    };
+    const width = lossy.readUInt16LE(6) & 0x3fff;
+    const height = lossy.readUInt16LE(8) & 0x3fff;
+    // Here alone a side may be written that no picture has.
+    return width === 0 || height === 0 ? undefined : { width, height, hasAlpha: false };
   }
   const lossless = bodyOf(found, 'VP8L');
   if (lossless === undefined || lossless.length < 5 || lossless[0] !== 0x2f) return undefined;

@@ -124,6 +124,19 @@ describe('a container', () => {
     assert.deepEqual(readContainer(liar.bytes), { fault: 'broken' });
   });
 
+  it('is broken when a WebP says that its picture has no width or no height', async () => {
+    const webp = await sharp(await picture('png'))
+      .webp()
+      .toBuffer();
+    const frame = webp.indexOf('\x9d\x01\x2a', 'latin1');
+    assert.ok(frame > 0, 'a lossy picture');
+    for (const side of [frame + 3, frame + 5]) {
+      const flat = Buffer.from(webp);
+      flat.writeUInt16LE(0, side);
+      assert.deepEqual(readContainer(flat), { fault: 'broken' });
+    }
+  });
+
   it('is refused when it holds an animation', async () => {
     for (const { name, bytes } of await animations()) {
       assert.deepEqual(readContainer(bytes), { fault: 'animated' }, name);
