@@ -15,7 +15,7 @@ import { closeUnread, type Lookup } from '../media/lookup.js';
 import { storageError } from '../media/picture-store.js';
 import { isDamage, reportStorage } from '../media/report.js';
 import type { Exchange } from './exchange.js';
-import { sendBody } from './media-body.js';
+import { type SizedBody, sendBody } from './media-body.js';
 
 /** A picture somebody with a good link asks for. */
 export interface Served {
@@ -58,7 +58,7 @@ export interface MediaAnswers {
   ): Promise<void>;
 }
 
-type Body = Pick<StoredObject, 'body'>;
+type Body = Pick<StoredObject, 'body'> & Pick<SizedBody, 'isLent'>;
 
 interface Answer extends DeliveryPlan, Pick<Served, 'key' | 'varies' | 'discard'> {}
 
@@ -90,7 +90,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       return;
     }
     try {
-      await sendBody(res, { body: object.body, length: Number(plan.headers['Content-Length']) });
+      await sendBody(res, { ...object, length: Number(plan.headers['Content-Length']) });
     } catch (cause) {
       reportStorage(emit, { operation: 'get', key: plan.key, requestId, cause });
       // Breaking the connection is the only way left to say that the body is not whole.
@@ -105,13 +105,14 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
   }
 
   async function storedWhole(exchange: Exchange, served: Served): Promise<boolean> {
-    const object = await lookup.get(served.key, exchange.requestId, { transient: isOwn(exchange) });
+    const isLent = isOwn(exchange);
+    const object = await lookup.get(served.key, exchange.requestId, { transient: isLent });
     if (object === undefined) return false;
     if (!served.accepts(object)) {
       await closeUnread(object);
       return false;
     }
-    await send(exchange, plan(exchange, served, object), object);
+    await send(exchange, plan(exchange, served, object), { body: object.body, isLent });
     return true;
   }
 
@@ -133,14 +134,15 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
     if (planned.body && served.redirects && (await redirect(exchange, served, planned))) return true;
-    const options = { range: planned.range, transient: isOwn(exchange) };
+    const isLent = isOwn(exchange);
+    const options = { range: planned.range, transient: isLent };
     const object = planned.body ? await lookup.get(served.key, requestId, options) : undefined;
     if (planned.body && object === undefined) return false;
     if (object !== undefined && object.sha256 !== info.sha256) {
       await closeUnread(object);
       throw storageError(new Error('the object changed between two reads'));
     }
-    await send(exchange, planned, object);
+    await send(exchange, planned, object && { body: object.body, isLent });
     return true;
   }
 
@@ -171,7 +173,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       const planned = planOf(exchange, served);
       const { start, end } = planned.range ?? { start: 0, end: bytes.byteLength - 1 };
       const body = slices(bytes.subarray(start, end + 1));
-      await send(exchange, planned, planned.body ? { body } : undefined);
+      await send(exchange, planned, planned.body ? { body, isLent: false } : undefined);
     },
   };
 }

@@ -107,6 +107,7 @@ export function readBody(object: OpenObject, options: BodyOptions): AsyncIterabl
   async function finish(): Promise<IteratorResult<Uint8Array, undefined>> {
     await close();
     lent ??= atHand;
+    atHand = undefined;
     giveBack();
     return { done: true, value: undefined };
   }

@@ -127,3 +127,13 @@ test('what a reader left before it began or in the middle is lent again', async 
   }
   assert.equal((await chunksOf(file, big, true))[0], memory);
 });
+
+test('what a reader left twice is lent to one other', async (t) => {
+  const file = await stored(t, big);
+  const iterator = (await file.storage.get(keyOf('a'), { transient: true }))?.body[Symbol.asyncIterator]();
+  await iterator?.return?.();
+  await iterator?.return?.();
+  const readers = await Promise.all([1, 2].map(() => file.storage.get(keyOf('a'), { transient: true })));
+  const chunks = await Promise.all(readers.map((reader) => reader?.body[Symbol.asyncIterator]().next()));
+  assert.notEqual(chunks[0]?.value?.buffer, chunks[1]?.value?.buffer);
+});
