@@ -50,8 +50,7 @@ const SHOWING: ReadonlyMap<string, (length: number, header: Header) => boolean> 
   Object.entries({
     PLTE: (length, { colours, depth }) =>
       colours === PALETTE && length > 0 && length % 3 === 0 && length <= 3 * 2 ** depth,
-    tRNS: (length, { colours, depth }) =>
-      colours === PALETTE ? length <= 2 ** depth : length === TRANSPARENT_BYTES[colours],
+    tRNS: (length, { colours }) => (colours === PALETTE ? length > 0 : length === TRANSPARENT_BYTES[colours]),
     sRGB: (length) => length === 1,
     gAMA: (length) => length === 4,
     cHRM: (length) => length === 32,
@@ -60,6 +59,9 @@ const SHOWING: ReadonlyMap<string, (length: number, header: Header) => boolean> 
     pHYs: (length) => length === 9,
   } satisfies Record<string, (length: number, header: Header) => boolean>),
 );
+
+// Behind it comes its transparency, in front of it what colours mean; the size of a pixel goes anywhere (5.6, table 7).
+const ORDER_OF_PALETTE = /^(?:(?!tRNS)\w{4} )*PLTE(?: tRNS| pHYs)*$/;
 
 // The one colour that is transparent, where there is no palette and no alpha.
 const TRANSPARENT_BYTES: Readonly<Record<number, number>> = { 0: 2, 2: 6 };
@@ -172,7 +174,7 @@ function clean(data: Buffer, chunks: readonly Chunk[]): readonly Uint8Array[] | 
   const last = chunks.findLastIndex(({ type }) => type === 'IDAT');
   const showing = chunks.slice(1, first).filter(({ type }) => SHOWING.has(type) && !isIdle(type, header));
   // Decoders differ on which of two they take, and on one that is too long.
-  const isOdd = new Set(showing.map(({ type }) => type)).size < showing.length;
+  const isOdd = new Set(showing.map(({ type }) => type)).size < showing.length || !isPaletteSound(showing);
   if (isOdd || !showing.every((chunk) => SHOWING.get(chunk.type)?.(bodyOf(data, chunk).length, header))) {
     return undefined;
   }
@@ -184,6 +186,19 @@ function clean(data: Buffer, chunks: readonly Chunk[]): readonly Uint8Array[] | 
 /** Whether a chunk changes nothing: the palette of a picture that has all colours is a hint for screens that have not. */
 function isIdle(type: string, { colours }: Header): boolean {
   return type === 'PLTE' && (colours === TRUECOLOUR || colours === TRUECOLOUR_WITH_ALPHA);
+}
+
+/** Whether a palette, if there is one, is where all decoders look for it, and no more is said to be transparent than it has. */
+function isPaletteSound(showing: readonly Chunk[]): boolean {
+  const palette = showing.find(({ type }) => type === 'PLTE');
+  const transparency = showing.find(({ type }) => type === 'tRNS');
+  if (palette === undefined) return true;
+  if (!ORDER_OF_PALETTE.test(showing.map(({ type }) => type).join(' '))) return false;
+  return transparency === undefined || 3 * bodyLength(transparency) <= bodyLength(palette);
+}
+
+function bodyLength({ start, end }: Chunk): number {
+  return end - start - CHUNK_OVERHEAD;
 }
 
 function chunk(type: string, text: string): Buffer {

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import type { ImageFormat } from '../../src/core/image.js';
 import type { PictureOrder } from '../../src/core/picture.js';
 import { imageJobs } from '../../src/pipeline/gate.js';
-import { putTogether, takeApart } from '../support/container-parts.js';
+import { type LoosePart, putTogether, takeApart } from '../support/container-parts.js';
 import { exifOf, manifestStore } from '../support/metadata.js';
 import { orderOf, testFinisher } from '../support/orders.js';
 import { drawing, picture } from '../support/pictures.js';
@@ -220,4 +220,23 @@ it('a PNG says which colour is transparent in as many bytes as its kind of colou
   }
   const withAlpha = await drawing(SIZE).ensureAlpha(0.5).png().toBuffer();
   assert.equal(await wayOf(withPart('png', withAlpha, transparent(6)), {}), 'encoded');
+});
+
+it('a PNG whose palette is out of place, or has fewer colours than are said to be transparent, is encoded anew', async () => {
+  const png = takeApart('png', await drawing({ width: 4, height: 4 }).png({ palette: true }).toBuffer());
+  const critical = png.filter(({ type }) => /^[A-Z]/.test(type));
+  const [header, palette, ...rest] = critical as [LoosePart, LoosePart, ...LoosePart[]];
+  const transparent = (length: number) => ({ type: 'tRNS', body: Buffer.alloc(length, 128) });
+  const gamma = { type: 'gAMA', body: Buffer.from([0, 0, 0xb1, 0x8f]) };
+  const density = { type: 'pHYs', body: Buffer.from([0, 0, 0x0b, 0x13, 0, 0, 0x0b, 0x13, 1]) };
+  const colours = palette.body.length / 3;
+  const ways = async (parts: readonly LoosePart[]) =>
+    wayOf(putTogether('png', [header, ...parts, ...rest]), {});
+  assert.equal(await ways([gamma, palette, transparent(colours), density]), 'cleaned');
+  assert.equal(await ways([palette, transparent(1)]), 'cleaned');
+  for (const length of [0, colours + 1, 200]) {
+    assert.equal(await ways([palette, transparent(length)]), 'encoded', `${length} of ${colours}`);
+  }
+  assert.equal(await ways([transparent(1), palette]), 'encoded');
+  assert.equal(await ways([palette, gamma]), 'encoded');
 });
