@@ -7,7 +7,7 @@ import { ImagesError } from '../errors.js';
 import { isConditional } from '../media/delivery.js';
 import type { Lookup } from '../media/lookup.js';
 import { mediaFile, pictureKey } from '../media/picture-id.js';
-import { madeAt, notFound } from '../media/picture-store.js';
+import { madeAt, notFound, storageError } from '../media/picture-store.js';
 import { isDamage } from '../media/report.js';
 import { type Original, planVariant, type Variant } from '../media/variant.js';
 import { isVariant, recordedSize, type VariantStore } from '../media/variant-store.js';
@@ -95,8 +95,10 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
       variants.make(wanted, signal),
     );
     if (made === undefined) {
-      if (!(await answers.stored(exchange, stored))) throw notFound();
-      return;
+      if (await answers.stored(exchange, stored)) return;
+      if ((await lookup.stat(opened.original.key, requestId)) === undefined) throw notFound();
+      // By somebody who read the one before it, and found that damaged at its end.
+      throw storageError(new Error('the version was removed as soon as it was made'));
     }
     const { contentType } = made;
     const size = made.bytes.byteLength;

@@ -94,8 +94,17 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
   /** What was deleted while its variant was made must not live on in it. */
   async function removeOrphan({ id, variant, requestId }: WantedVariant): Promise<void> {
     if ((await lookup.stat(pictureKey(id), requestId)) !== undefined) return;
-    await storage.delete(pictureKey(id, variant.name));
+    await discard(pictureKey(id, variant.name), requestId);
     throw notFound();
+  }
+
+  async function discard(key: string, requestId: string): Promise<void> {
+    const late = () => new Error(`storage did not answer within ${storageMs} ms`);
+    try {
+      await within(storage.delete(key), storageMs, late);
+    } catch (cause) {
+      emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'delete', cause });
+    }
   }
 
   async function makeAndKeep(
@@ -115,14 +124,7 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
         // The original is read inside of the gate: whoever waits holds no memory.
         gate.run(() => makeAndKeep(wanted, shared), shared),
       ),
-    async discard(key, requestId) {
-      const late = () => new Error(`storage did not answer within ${storageMs} ms`);
-      try {
-        await within(storage.delete(key), storageMs, late);
-      } catch (cause) {
-        emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'delete', cause });
-      }
-    },
+    discard,
   };
 }
 

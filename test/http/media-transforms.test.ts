@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
 import type { ImageFormat, Size } from '../../src/core/image.js';
 import type { MediaStorage } from '../../src/core/storage.js';
+import { ImagesError } from '../../src/errors.js';
 import { imageJobs } from '../../src/pipeline/gate.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, type TestApp, type TestAppOptions, until } from '../support/app.js';
@@ -518,6 +519,74 @@ test('a picture deleted while its version is made takes the version with it', as
   assert.equal((await get('&w=256')).status, 404);
   assert.notEqual(key, '');
   assert.equal(await memory.stat(key), undefined);
+});
+
+for (const [how, remove] of Object.entries({
+  fails: () => Promise.reject(new Error('nothing is deleted today')),
+  hangs: () => new Promise<void>(() => undefined),
+})) {
+  test(`a picture deleted while its version is made is gone, also where removing the version ${how}`, async (t) => {
+    const memory = memoryStorage();
+    const { get, placed, app } = await stage(t, {
+      app: { limits: { storageMs: 200 } },
+      storage: {
+        ...memory,
+        async put(key, ...rest) {
+          await memory.put(key, ...rest);
+          if (!key.endsWith('original')) await memory.delete(placed.key);
+        },
+        delete: (key) => (key.endsWith('original') ? memory.delete(key) : remove()),
+      },
+    });
+    const answer = await get('&w=256');
+    assert.deepEqual([answer.status, errorOf(answer).code], [404, 'MEDIA_NOT_FOUND']);
+    const [event] = app.eventsOf('storage.failed');
+    assert.equal(event?.operation, 'delete');
+  });
+}
+
+test('a version is not said to be gone when it is removed for the damage of the one before it', async (t) => {
+  const memory = memoryStorage();
+  const held = new Map<string, () => void>();
+  const proceed = (what: string) => new Promise<void>((resolve) => held.set(what, resolve));
+  async function* rotten(): AsyncGenerator<Uint8Array> {
+    await proceed('reading');
+    yield* [];
+    throw new ImagesError('STORAGE_ERROR', 'it is rotten', { reason: 'damaged' });
+  }
+  let isRotten = false;
+  let isSlow = false;
+  const { get, app, storage } = await stage(t, {
+    storage: {
+      ...memory,
+      async put(...args) {
+        if (isSlow) await proceed('putting');
+        await memory.put(...args);
+      },
+      async get(key, options) {
+        const object = await memory.get(key, options);
+        return object && isRotten ? { ...object, body: rotten() } : object;
+      },
+    },
+  });
+  assert.equal((await get('&w=256')).status, 200);
+  isRotten = true;
+  const reading = assert.rejects(get('&w=256'));
+  await until(() => held.has('reading'));
+  isRotten = false;
+  isSlow = true;
+  // Somebody else who found it damaged has removed it.
+  for await (const key of memory.list?.('') ?? []) if (!key.endsWith('original')) await memory.delete(key);
+  const making = get('&w=256');
+  await until(() => held.has('putting'));
+  held.get('reading')?.();
+  await reading;
+  await until(() => storage.asked.some((line) => line.startsWith('delete')));
+  isSlow = false;
+  held.get('putting')?.();
+  assert.equal(errorOf(await making).code, 'STORAGE_ERROR');
+  await until(async () => (await get('&w=256')).status === 200);
+  assert.equal(app.eventsOf('storage.damaged').length, 1);
 });
 
 test('an object of another origin under the name of a version is not served but replaced', async (t) => {
