@@ -37,6 +37,7 @@ test('checks of optional methods do not apply to a storage without them', async 
     'delete-prefix.aborted',
     'sweep.removes-expired',
     'sweep.keeps-living',
+    'sweep.retention',
     'sweep.aborted',
     'sweep.keeps-writers',
     'direct-url.serves',
@@ -452,6 +453,72 @@ const breakages: readonly Breakage[] = [
     fails: ['get.while-replaced'],
   },
   {
+    title: 'reads every chunk into the same memory',
+    break: (sound) => ({
+      get: async (key, options) => {
+        const object = await sound.get(key, options);
+        return object && { ...object, body: into(Buffer.alloc(256 * 1024), object.body) };
+      },
+    }),
+    fails: ['get.kept-chunks'],
+  },
+  {
+    title: 'lends all readers the same memory',
+    break: (sound) => {
+      const memory = Buffer.alloc(256 * 1024);
+      return {
+        get: async (key, options) => {
+          const object = await sound.get(key, options);
+          return object && options?.transient ? { ...object, body: into(memory, object.body) } : object;
+        },
+      };
+    },
+    fails: ['get.transient'],
+  },
+  {
+    title: 'cuts long keys',
+    break: (sound) => ({
+      put: async (key, ...rest) => sound.put(cut(key), ...rest),
+      get: async (key, options) => sound.get(cut(key), options),
+      stat: async (key) => sound.stat(cut(key)),
+      delete: async (key) => sound.delete(cut(key)),
+    }),
+    fails: ['put.long-keys'],
+  },
+  {
+    title: 'takes the day of a key for when it expires',
+    break: (sound) => ({
+      sweep: async ({ before, retentionSeconds, signal }) => {
+        const swept = await sound.sweep?.({ before, signal });
+        const removed = retentionSeconds === undefined ? 0 : await removeAll(sound);
+        return { removed: removed + (swept?.removed ?? 0), orphans: 0 };
+      },
+    }),
+    fails: ['sweep.retention'],
+  },
+  {
+    title: 'takes an underscore in a prefix for any character',
+    break: (sound) => {
+      async function* alike(prefix: string): AsyncGenerator<string> {
+        for await (const key of starting(sound, '')) {
+          const isAlike = [...prefix].every((each, at) => each === key[at] || each === '_');
+          if (isAlike && !key.startsWith(prefix)) yield key;
+        }
+      }
+      return {
+        deletePrefix: async (prefix, options) => {
+          await sound.deletePrefix?.(prefix, options);
+          for await (const key of alike(prefix)) await sound.delete(key);
+        },
+        list: async function* (prefix, options) {
+          yield* sound.list?.(prefix, options) ?? [];
+          yield* alike(prefix);
+        },
+      };
+    },
+    fails: ['delete-prefix.siblings', 'list.below-prefix'],
+  },
+  {
     title: 'forgets facts in stat',
     break: (sound) => ({
       stat: async (key) => {
@@ -495,12 +562,18 @@ const breakages: readonly Breakage[] = [
   {
     title: 'sweeps nothing',
     break: () => ({ sweep: async () => ({ removed: 0, orphans: 0 }) }),
-    fails: ['sweep.removes-expired', 'sweep.aborted'],
+    fails: ['sweep.removes-expired', 'sweep.retention', 'sweep.aborted'],
   },
   {
     title: 'sweeps everything',
     break: (sound) => ({ sweep: async () => ({ removed: 2 + (await removeAll(sound)), orphans: 0 }) }),
-    fails: ['sweep.removes-expired', 'sweep.keeps-living', 'sweep.aborted', 'sweep.keeps-writers'],
+    fails: [
+      'sweep.removes-expired',
+      'sweep.keeps-living',
+      'sweep.retention',
+      'sweep.aborted',
+      'sweep.keeps-writers',
+    ],
   },
   {
     title: 'says that it swept and did not',
@@ -616,6 +689,17 @@ const breakages: readonly Breakage[] = [
     fails: ['put.odd-keys'],
   },
 ];
+
+async function* into(memory: Buffer, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    memory.set(chunk);
+    yield memory.subarray(0, chunk.byteLength);
+  }
+}
+
+function cut(key: string): string {
+  return key.length > 200 ? key : key.slice(0, 190);
+}
 
 async function* starting(
   sound: MediaStorage,

@@ -1,7 +1,7 @@
 /** Checks of `get` and `stat`. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../core/storage.js';
 import {
   assertFacts,
@@ -11,6 +11,7 @@ import {
   makeSample,
   putExpired,
   readBytes,
+  type Sample,
   type StorageCheck,
 } from './subject.js';
 
@@ -186,6 +187,43 @@ export const getChecks: readonly StorageCheck[] = [
       const object = await storage.get(key('original'));
       for await (const chunk of object?.body ?? []) chunk.fill(0);
       await assertStored(storage, key('original'), sample);
+      return undefined;
+    },
+  },
+  {
+    id: 'get.kept-chunks',
+    title: 'a reader may keep chunks: they stay as they are while it reads on',
+    level: 'MUST',
+    async run({ storage, key }) {
+      const { body, options } = makeSample(BIG_BYTES);
+      await storage.put(key('original'), body, options);
+      const object = await storage.get(key('original'));
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of object?.body ?? []) chunks.push(chunk);
+      assertSameBytes(Buffer.concat(chunks), body);
+      return undefined;
+    },
+  },
+  {
+    id: 'get.transient',
+    title: 'readers that are done with each chunk before the next get the right bytes, several at once too',
+    level: 'MUST',
+    async run({ storage, key }) {
+      const samples = Array.from({ length: READERS }, () => makeSample(BIG_BYTES));
+      const read = async ({ body, options }: Sample, index: number) => {
+        const name = key(`${index}/original`);
+        await storage.put(name, body, options);
+        const object = await storage.get(name, { transient: true });
+        let position = 0;
+        for await (const chunk of object?.body ?? []) {
+          // As a connection that takes a chunk somewhat later.
+          await setImmediate();
+          assertSameBytes(chunk, body.subarray(position, position + chunk.byteLength));
+          position += chunk.byteLength;
+        }
+        assert.equal(position, body.byteLength, 'all of it came');
+      };
+      await Promise.all(samples.map(read));
       return undefined;
     },
   },

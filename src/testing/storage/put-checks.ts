@@ -15,6 +15,7 @@ import {
 const BIG_BYTES = 4 * 1024 * 1024;
 const ABORT_AFTER_MS = [0, 1, 2, 5, 10, 20];
 const CLOCK_SLACK_MS = 300_000;
+const MAX_KEY_BYTES = 200;
 
 /** Puts a big sample and aborts it after a while. Answers whether it was stored all the same. */
 async function putAndAbort({ storage }: Subject, key: string, afterMs: number): Promise<boolean> {
@@ -157,6 +158,20 @@ export const putChecks: readonly StorageCheck[] = [
         const isReplaced = await putAndAbort(subject, key, afterMs);
         if (!isReplaced) await assertStored(subject.storage, key, earlier);
       }
+      return undefined;
+    },
+  },
+  {
+    id: 'put.long-keys',
+    title: `keys of ${MAX_KEY_BYTES} bytes that differ in the last one are two`,
+    level: 'MUST',
+    async run({ storage, key, folder }) {
+      const stem = 'x'.repeat(MAX_KEY_BYTES - folder.length - 1);
+      const [one, other] = [makeSample(), makeSample()];
+      await storage.put(key(`${stem}1`), one.body, one.options);
+      await storage.put(key(`${stem}2`), other.body, other.options);
+      await assertStored(storage, key(`${stem}1`), one);
+      await assertStored(storage, key(`${stem}2`), other);
       return undefined;
     },
   },
