@@ -1,5 +1,5 @@
 /** Ties requests to their connections and to the router's shutdown. */
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import { type Deadline, type Deadlines, shuttingDown } from '../core/deadline.js';
 
 /** How work is bound to its request. */
@@ -8,6 +8,22 @@ export interface Binding {
   readonly deadlines: Deadlines;
   /** True goes on when the client leaves: somebody will ask for the outcome. */
   readonly survives: boolean;
+}
+
+/**
+ * Closes a response whose client leaves while it stands in line: a client may send its next requests before the first is
+ * answered. Node, up to 22 at least, closes only the one that is being sent, and the others would wait for ever.
+ */
+export function closeInLine({ socket }: Request, res: Response): void {
+  if (res.socket !== null) return;
+  const closed = () => {
+    // Its turn had come, or Node has closed it.
+    if (res.socket !== null || res.destroyed) return;
+    res.destroy();
+    res.emit('close');
+  };
+  socket.once('close', closed);
+  res.once('close', () => socket.off('close', closed));
 }
 
 /** Runs work under a deadline that also ends when the client leaves before its answer is whole. */
@@ -22,7 +38,7 @@ export async function withDeadline<T>(
   const closed = () => {
     if (!res.writableFinished && !survives) deadline.disconnect();
   };
-  if (res.closed) closed();
+  if (res.destroyed) closed();
   else res.once('close', closed);
   try {
     return await work(deadline);

@@ -8,6 +8,7 @@ import { CLIENT_LEFT } from '../core/deadline.js';
 import type { Emit } from '../core/events.js';
 import { ImagesError } from '../errors.js';
 import { letBodyPass } from './body.js';
+import { closeInLine } from './disconnect.js';
 import { errorAnswer, isServerFault, type Surface, toImagesError } from './errors.js';
 import { type Exchange, sendJson } from './exchange.js';
 
@@ -68,6 +69,7 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
     }
     const requestId = requestIdOf(req, trustRequestId);
     const exchange: Exchange = { req, res, surface, requestId };
+    closeInLine(req, res);
     res.setHeader('X-Request-Id', requestId);
     for (const [name, value] of Object.entries(methods.headers ?? {})) res.setHeader(name, value);
     const method = req.method === 'HEAD' ? 'GET' : req.method;

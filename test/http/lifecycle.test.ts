@@ -67,6 +67,18 @@ test('a client that leaves aborts the provider at once, and the call is settled'
   assert.equal(app.eventsOf('upstream.call').length, 1);
 });
 
+test('a client that leaves with more requests in line aborts the providers of all', async (t) => {
+  const app = await createTestApp(t, { placeholder: { models: [testModel()], delayMs: FOREVER } });
+  const { socket } = await postRaw(app);
+  const json = JSON.stringify(BODY);
+  const head = `Authorization: Bearer ${TEST_KEY}\r\nContent-Type: application/json\r\nContent-Length: ${json.length}`;
+  socket.write(`POST /v1/inference/images/generate HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n${json}`.repeat(2));
+  await until(() => app.calls.length === 3);
+  socket.destroy();
+  await until(() => app.calls.every(({ signal }) => signal.aborted));
+  await until(async () => (await app.balances())['monthly-usd-tenant']?.held === 0);
+});
+
 test('calls a client that left was still to get are never begun, and cost nothing', async (t) => {
   const app = await createTestApp(t, {
     limits: { callsAtOnce: 2 },

@@ -62,6 +62,20 @@ test('a client that leaves in the middle closes the source', async (t) => {
   assert.deepEqual(app.eventsOf('storage.failed'), []);
 });
 
+test('a client that leaves with more requests in line closes the sources of all', async (t) => {
+  const storage = countingStorage(memoryStorage(), () => chunksOf(64 * 1024 * 1024));
+  const app = await createTestApp(t, { storage });
+  const { pathname, search } = new URL((await draw(app)).url);
+  const socket = connect({ host: '127.0.0.1', port: app.port });
+  socket.pause();
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(5));
+  await until(() => storage.opened() === 5);
+  assert.equal(storage.open(), 5);
+  socket.destroy();
+  await until(() => storage.open() === 0);
+  await app.router.close();
+});
+
 for (const [name, headers] of Object.entries({ 'a picture': '', 'a part of one': 'Range: bytes=0-9\r\n' })) {
   test(`a client that leaves before storage answered for ${name} leaves nothing open`, async (t) => {
     let answer: () => void = () => undefined;
