@@ -45,15 +45,15 @@ test('a ratio is made within each round, and the median of the rounds counts', (
   assert.equal(medianOf(reading, [{ ours: 30, floor: 5 }]), undefined);
 });
 
-test('a table tells whether targets are met, and what is missing', () => {
+test('a table tells whether targets are met, and what was not measured', () => {
   const suite: Suite = {
     name: 'planted',
     title: 'Planted',
-    columns: [OURS, 'other'],
+    columns: [OURS, 'other', 'absent'],
     rows: [
       { what: 'few', target: { atMost: 2 }, readings: { [OURS]: figure('few'), other: figure('lost') } },
-      { what: 'many', target: { atLeast: 9 }, readings: { [OURS]: figure('many') } },
-      { what: 'growing', readings: { [OURS]: [figure('few'), figure('many')] } },
+      { what: 'many', target: { atLeast: 9 }, readings: { [OURS]: figure('many'), absent: figure('lost') } },
+      { what: 'growing', readings: { [OURS]: [figure('few'), figure('many')], other: figure('many') } },
     ],
     run: async () => ({}),
   };
@@ -61,9 +61,11 @@ test('a table tells whether targets are met, and what is missing', () => {
   assert.deepEqual(
     lines.map((line) => line.split('|').map((cell) => cell.trim())),
     [
-      ['', 'few', '≤ 2 met', '1.23', 'missing', ''],
+      ['', 'few', '≤ 2 met', '1.23', '–', ''],
       ['', 'many', '≥ 9 NOT MET', '8', '', ''],
-      ['', 'growing', '', '1.23 · 8', '', ''],
+      ['', 'growing', '', '1.23 · 8', '8', ''],
+      [''],
+      ['Not measured, because not installed: absent.'],
     ],
   );
 });

@@ -12,7 +12,7 @@ export interface Gateway {
   /** Where it makes pictures. */
   readonly path: string;
   /** Sent with every request. */
-  headers(settings: GatewaySettings): Readonly<Record<string, string>>;
+  headers(upstream: string): Readonly<Record<string, string>>;
 }
 
 const RIVALS = `${BENCH}rivals/node_modules`;
@@ -34,7 +34,7 @@ export const GATEWAYS = {
     title: 'Portkey',
     path: '/v1/images/generations',
     start: () => (existsSync(PORTKEY) ? portkey() : undefined),
-    headers: ({ upstream }) => ({
+    headers: (upstream) => ({
       'x-portkey-provider': 'openai',
       'x-portkey-custom-host': `${upstream}/v1`,
     }),

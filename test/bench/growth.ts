@@ -1,4 +1,5 @@
 /** How costs grow: with pictures, connections, history and providers. */
+import assert from 'node:assert/strict';
 import {
   figure,
   OURS,
@@ -11,23 +12,24 @@ import {
 } from './bench.js';
 import { REQUEST_HEADERS } from './gateways.js';
 import { runLoad } from './load.js';
-import { type Ask, inFolder, measureGateway } from './measure-gateway.js';
-import { benchServer, runTask, withServer } from './processes.js';
+import { measureGateways, type NamedAsk } from './measure-gateway.js';
+import { benchServer, runTask, startInFolder } from './processes.js';
 import type { HistoryCosts } from './tasks/history.js';
+import { warmth } from './warmth.js';
 
 const PICTURES = [1, 2, 4, 8] as const;
 const CONNECTIONS = [1, 4, 16, 64] as const;
 const IN_FLIGHT = [8, 16, 32, 64] as const;
 const PROVIDERS = [1, 10, 100] as const;
 /** The last is a year of a request every minute and a half. */
-const RECORDS = [2_000, 20_000, 200_000, 350_000] as const;
+const RECORDS = [1_000, 20_000, 350_000] as const;
 
 /** The short form looks at both ends only, and not at a year. */
 function stepsOf<Step>(steps: readonly Step[], { quick }: Round): readonly Step[] {
   return quick ? steps.filter((_, at) => at === 0 || at === steps.length - 1) : steps;
 }
 
-function asksOf(round: Round): readonly (readonly [name: string, ask: Ask])[] {
+function asksOf(round: Round): readonly NamedAsk[] {
   const photo = { photograph: 'photo' } as const;
   return [
     ...stepsOf(PICTURES, round).map((n) => [`n=${n}`, { ...photo, connections: 4, n }] as const),
@@ -46,50 +48,61 @@ function growing<Step extends number>(
   steps: readonly Step[],
   read: (step: Step) => Reading,
 ): Row {
-  return { what: `${what} = ${steps.join(' · ')}`, readings: { [OURS]: steps.map(read) } };
+  const numbers = steps.map((step) => step.toLocaleString('en'));
+  return { what: `${what}: ${numbers.join(' · ')}`, readings: { [OURS]: steps.map(read) } };
+}
+
+/** Of all requests in flight together. */
+function grownMb(count: number): Reading {
+  return (samples) => {
+    const each = samples[`container in flight=${count} grownMb`];
+    return each === undefined ? undefined : each * count;
+  };
 }
 
 const ROWS: readonly Row[] = [
-  growing('CPU ms per picture, n', PICTURES, (n) => ratio(figure(`container n=${n} cpuMs`), () => n)),
+  growing('CPU ms per picture, `n`', PICTURES, (n) => ratio(figure(`container n=${n} cpuMs`), () => n)),
   growing('CPU ms per picture, connections', CONNECTIONS, (count) => figure(`container c=${count} cpuMs`)),
-  growing('MB of memory per request (n=4), requests in flight', IN_FLIGHT, (count) =>
-    figure(`container in flight=${count} grownMb`),
+  growing('MB of memory, requests of `n: 4` in flight', IN_FLIGHT, grownMb),
+  growing('CPU µs of reserve and commit in memory, requests before', RECORDS, (count) =>
+    figure(`memory ${count}`),
   ),
-  growing('CPU µs of reserve and commit in memory, records', RECORDS, (count) => figure(`memory ${count}`)),
-  growing('CPU µs of reserve and commit in SQLite, records', RECORDS, (count) => figure(`sqlite ${count}`)),
-  growing('CPU µs of GET /v1/models?limit=5, providers', PROVIDERS, (count) => figure(`models ${count}`)),
+  growing('the same in SQLite', RECORDS, (count) => figure(`sqlite ${count}`)),
+  growing('CPU µs of a row of usage in SQLite, rows before', RECORDS, (count) => figure(`append ${count}`)),
+  growing('CPU µs of the sums of the last 30 days there', RECORDS, (count) => figure(`summary ${count}`)),
+  growing('CPU µs of `GET /v1/models?limit=5`, providers', PROVIDERS, (count) => figure(`models ${count}`)),
 ];
 
 async function historyCosts({ quick }: Round): Promise<Samples> {
-  const records = RECORDS.slice(0, quick ? 1 : undefined);
-  const { memory, sqlite } = await runTask<HistoryCosts>('history', { records });
-  const pairs = records.flatMap((count, at) => [
-    [`memory ${count}`, memory[at]],
-    [`sqlite ${count}`, sqlite[at]],
-  ]);
-  return Object.fromEntries(pairs);
+  const records = RECORDS.slice(0, quick ? 2 : undefined);
+  const costs = await runTask<HistoryCosts>('history', { records });
+  const samples = Object.entries(costs).flatMap(([name, figures]: [string, readonly number[]]) =>
+    records.map((count, at) => [`${name} ${count}`, figures[at] ?? Number.NaN]),
+  );
+  return Object.fromEntries(samples);
 }
 
 async function listingCost(round: Round, providers: number): Promise<Samples> {
-  const { upstream, seconds } = round;
-  return await inFolder(round, (folder) =>
-    withServer(benchServer('ours', { upstream, folder, verify: 'container', providers }), async (server) => {
-      const list = { url: `${server.url}/v1/models?limit=5`, headers: REQUEST_HEADERS, connections: 4 };
-      await runLoad({ ...list, until: { seconds: seconds / 2 } });
-      const { result, cost } = await server.measure(() => runLoad({ ...list, until: { seconds } }));
-      return { [`models ${providers}`]: (1000 * cost.cpuMs) / result.answers };
-    }),
+  const { upstream, scratch, seconds } = round;
+  const server = await startInFolder(scratch, (folder) =>
+    benchServer('ours', { upstream, folder, verify: 'container', providers }),
   );
+  assert.ok(server, 'ours is always there');
+  try {
+    const list = { url: `${server.url}/v1/models?limit=5`, headers: REQUEST_HEADERS, connections: 4 };
+    await runLoad({ ...list, until: warmth(round, 'small') });
+    const { result, cost } = await server.measure(() => runLoad({ ...list, until: { seconds } }));
+    return { [`models ${providers}`]: (1000 * cost.cpuMs) / result.answers };
+  } finally {
+    await server.stop();
+  }
 }
 
 async function run(round: Round): Promise<Samples> {
-  let samples = await historyCosts(round);
-  for (const ask of asksOf(round)) {
-    samples = { ...samples, ...(await measureGateway(round, 'container', ask)) };
-  }
-  for (const count of stepsOf(PROVIDERS, round))
-    samples = { ...samples, ...(await listingCost(round, count)) };
-  return samples;
+  const asks = asksOf(round).map(([name, ask]) => [name, ask, ['container']] as const);
+  const samples = [await historyCosts(round), await measureGateways(round, asks)];
+  for (const count of stepsOf(PROVIDERS, round)) samples.push(await listingCost(round, count));
+  return Object.assign({}, ...samples);
 }
 
 /** Growth. */

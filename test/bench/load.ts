@@ -11,10 +11,20 @@ export interface Load {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Connections at once. */
   readonly connections: number;
-  /** When to stop asking: whichever comes later. */
-  readonly until: { readonly seconds?: number | undefined; readonly answers?: number | undefined };
+  /** When to stop asking. */
+  readonly until: Until;
   /** What is expected. @defaultValue `200` */
   readonly status?: number | undefined;
+}
+
+/** After so many answers and so many seconds, whichever comes later. */
+export interface Until {
+  /** Seconds. @defaultValue `0` */
+  readonly seconds?: number | undefined;
+  /** Answers. @defaultValue `0` */
+  readonly answers?: number | undefined;
+  /** After so many seconds in any case. @defaultValue no end */
+  readonly mostSeconds?: number | undefined;
 }
 
 /** What came back. */
@@ -32,12 +42,13 @@ export interface LoadResult {
 /** Runs a load to its end. Throws when an answer has another status than the one expected. */
 export async function runLoad(load: Load): Promise<LoadResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
-  const { seconds = 0, answers = 0 } = load.until;
+  const { seconds = 0, answers = 0, mostSeconds = Number.POSITIVE_INFINITY } = load.until;
   const latenciesMs: number[] = [];
   const begun = performance.now();
   let asked = 0;
   let bytes = 0;
-  const isOver = () => asked >= answers && performance.now() - begun >= seconds * 1000;
+  const elapsed = () => (performance.now() - begun) / 1000;
+  const isOver = () => (asked >= answers && elapsed() >= seconds) || elapsed() >= mostSeconds;
   async function connection(): Promise<void> {
     while (!isOver()) {
       asked += 1;
@@ -55,7 +66,7 @@ export async function runLoad(load: Load): Promise<LoadResult> {
   return {
     answers: latenciesMs.length,
     bytes,
-    seconds: (performance.now() - begun) / 1000,
+    seconds: elapsed(),
     latenciesMs: latenciesMs.sort((one, other) => one - other),
   };
 }

@@ -33,7 +33,7 @@ const { values: wanted } = parseArgs({
 
 /** The short form has one short round: it shows that everything works, and large changes. */
 const ROUNDS = wanted.quick ? 1 : 3;
-const SECONDS = wanted.quick ? 0.5 : 4;
+const SECONDS = wanted.quick ? 0.5 : 3;
 
 async function drawAll(folder: string): Promise<void> {
   for (const name of Object.keys(PHOTOGRAPHS) as Photograph[]) {
@@ -45,8 +45,10 @@ async function runSuites(suites: readonly Suite[], round: Round): Promise<Report
   const samples = new Map<string, Samples[]>(suites.map(({ name }) => [name, []]));
   for (let count = 1; count <= ROUNDS; count += 1) {
     for (const suite of suites) {
-      console.log(`round ${count} of ${ROUNDS}: ${suite.title}`);
+      const begun = performance.now();
       samples.get(suite.name)?.push(await suite.run(round));
+      const seconds = ((performance.now() - begun) / 1000).toFixed(0);
+      console.log(`round ${count} of ${ROUNDS}, ${suite.name}: ${seconds} s`);
     }
   }
   return Object.fromEntries(samples);
@@ -67,7 +69,8 @@ async function bench(): Promise<void> {
     const rounds = await runSuites(suites, round).finally(upstream.stop);
     for (const suite of suites)
       console.log(`\n${suite.title}\n\n${tableOf(suite, rounds[suite.name] ?? [])}`);
-    const file = await saveReport({ quick: wanted.quick, suites: rounds });
+    const isFull = !wanted.quick && suites.length === SUITES.length;
+    const file = await saveReport({ isFull, suites: rounds });
     console.log(`\nAll samples are in ${file}`);
   } finally {
     await rm(scratch, { recursive: true, force: true });

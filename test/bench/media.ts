@@ -1,6 +1,8 @@
 /** What serving a stored picture costs, beside servers of plain files that check no link. */
-import { writeFile } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bodyOf } from './ask.js';
 import {
   figure,
   OURS,
@@ -14,9 +16,9 @@ import {
 import { FILE_SERVERS, HAS_NGINX } from './files.js';
 import { GATEWAYS, REQUEST_HEADERS } from './gateways.js';
 import { type Load, runLoad } from './load.js';
-import { bodyOf, inFolder } from './measure-gateway.js';
 import type { Photograph } from './photographs.js';
-import { type RunningServer, type ServerCommand, withServer } from './processes.js';
+import { type RunningServer, type ServerCommand, startInFolder, startServer } from './processes.js';
+import { warmth } from './warmth.js';
 
 const COLUMNS = [OURS, ...Object.keys(FILE_SERVERS)];
 const PICTURES = ['photo', 'middle'] as const satisfies readonly Photograph[];
@@ -25,75 +27,88 @@ const CONNECTIONS = 16;
 /** Where a server has each picture. */
 type Links = Readonly<Record<(typeof PICTURES)[number], string>>;
 
-/** Has the router draw and store both pictures. */
-async function storePictures({ url }: RunningServer): Promise<Links> {
-  const store = async (photograph: keyof Links) => {
+/** A server of pictures. */
+interface Subject {
+  readonly column: string;
+  readonly server: RunningServer;
+  readonly links: Links;
+}
+
+/** Starts ours, has it draw and store the pictures, and copies the very bytes it serves for the others. */
+async function startOurs({ upstream, scratch }: Round, copies: string): Promise<Subject> {
+  const server = await startInFolder(scratch, (folder) => GATEWAYS.decode.start({ upstream, folder }));
+  assert.ok(server, 'ours is always there');
+  const links = await linksOf(async (photograph) => {
     const body = bodyOf({ photograph, connections: 1, format: 'url' });
-    const answer = await fetch(url + GATEWAYS.decode.path, {
-      method: 'POST',
-      headers: REQUEST_HEADERS,
-      body,
-    });
+    const api = server.url + GATEWAYS.decode.path;
+    const answer = await fetch(api, { method: 'POST', headers: REQUEST_HEADERS, body });
     const { data } = (await answer.json()) as { data: readonly { url: string }[] };
-    return [photograph, data[0]?.url ?? ''] as const;
-  };
-  return Object.fromEntries(await Promise.all(PICTURES.map(store))) as Links;
-}
-
-/** Samples, each after `<column> <picture>`: `cpuMs` of an answer and `mbPerCpuSecond`; and `<column> 304 cpuMs`. */
-async function serve(column: string, server: RunningServer, links: Links, round: Round): Promise<Samples> {
-  const samples: Record<string, number> = {};
-  async function cost(load: Omit<Load, 'connections' | 'until'>) {
-    const run = (seconds: number) => runLoad({ ...load, connections: CONNECTIONS, until: { seconds } });
-    await run(round.seconds / 2);
-    const { result, cost: spent } = await server.measure(() => run(round.seconds));
-    return { cpuMs: spent.cpuMs / result.answers, mbPerCpuSecond: result.bytes / 1000 / spent.cpuMs };
-  }
-  for (const picture of PICTURES) {
-    const { cpuMs, mbPerCpuSecond } = await cost({ url: links[picture] });
-    samples[`${column} ${picture} cpuMs`] = cpuMs;
-    samples[`${column} ${picture} mbPerCpuSecond`] = mbPerCpuSecond;
-  }
-  const { headers } = await fetch(links.photo, { method: 'HEAD' });
-  const conditions = { 'if-none-match': headers.get('etag') ?? '' };
-  const unchanged = await cost({ url: links.photo, headers: conditions, status: 304 });
-  return { ...samples, [`${column} 304 cpuMs`]: unchanged.cpuMs };
-}
-
-/** Measures ours, and copies the very bytes it serves for the others. */
-async function serveOurs(round: Round, copies: string): Promise<Samples> {
-  return await inFolder(round, (folder) => {
-    const command = GATEWAYS.decode.start({ upstream: round.upstream, folder });
-    return withServer(command, async (server) => {
-      const links = await storePictures(server);
-      for (const picture of PICTURES) {
-        const bytes = Buffer.from(await (await fetch(links[picture])).arrayBuffer());
-        await writeFile(join(copies, `${picture}.png`), bytes);
-      }
-      return await serve(OURS, server, links, round);
-    });
+    const link = data[0]?.url ?? '';
+    const bytes = Buffer.from(await (await fetch(link)).arrayBuffer());
+    await writeFile(join(copies, `${photograph}.png`), bytes);
+    return link;
   });
+  return { column: OURS, server, links };
+}
+
+async function linksOf(link: (photograph: keyof Links) => Promise<string>): Promise<Links> {
+  const links = PICTURES.map(async (name) => [name, await link(name)] as const);
+  return Object.fromEntries(await Promise.all(links)) as Links;
+}
+
+/** Starts those of the others that are installed. */
+async function startOther(column: string, command: ServerCommand | undefined): Promise<Subject | undefined> {
+  if (command === undefined) return undefined;
+  const server = await startServer(command);
+  const links = await linksOf(async (name) => `${server.url}/${name}.png`);
+  return { column, server, links };
+}
+
+/** What one server needs for answers of one kind: `cpuMs` of each, and `mbPerCpuSecond`. */
+async function costOf(
+  { column, server }: Subject,
+  load: Pick<Load, 'url' | 'headers' | 'status'> & { readonly what: string },
+  round: Round,
+): Promise<Samples> {
+  const run = (until: Load['until']) => runLoad({ ...load, connections: CONNECTIONS, until });
+  await run(warmth(round, load.what === 'photo' ? 'photo' : 'small'));
+  const { result, cost } = await server.measure(() => run({ seconds: round.seconds }));
+  return {
+    [`${column} ${load.what} cpuMs`]: cost.cpuMs / result.answers,
+    [`${column} ${load.what} mbPerCpuSecond`]: result.bytes / 1000 / cost.cpuMs,
+  };
+}
+
+/** All servers run at once and are asked one after another, so that they are compared at about the same time. */
+async function measureAll(subjects: readonly Subject[], round: Round): Promise<Samples> {
+  const samples: Samples[] = [];
+  for (const what of PICTURES) {
+    for (const subject of subjects) {
+      samples.push(await costOf(subject, { what, url: subject.links[what] }, round));
+    }
+  }
+  for (const subject of subjects) {
+    const url = subject.links.photo;
+    const { headers } = await fetch(url, { method: 'HEAD' });
+    const conditions = { 'if-none-match': headers.get('etag') ?? '' };
+    samples.push(await costOf(subject, { what: '304', url, headers: conditions, status: 304 }, round));
+  }
+  return Object.assign({}, ...samples);
 }
 
 async function run(round: Round): Promise<Samples> {
   if (!HAS_NGINX) console.error('NOT MEASURED: there is no nginx here (Debian: apt-get install nginx-light)');
-  return await inFolder(round, async (folder) => {
-    let samples = await serveOurs(round, folder);
+  const copies = await mkdtemp(join(round.scratch, 'copies-'));
+  const subjects = [await startOurs(round, copies)];
+  try {
     for (const [column, start] of Object.entries(FILE_SERVERS)) {
-      const command: ServerCommand | undefined = start(folder);
-      if (command === undefined) continue;
-      samples = {
-        ...samples,
-        ...(await withServer(command, (server) => {
-          const links = Object.fromEntries(
-            PICTURES.map((name) => [name, `${server.url}/${name}.png`]),
-          ) as Links;
-          return serve(column, server, links, round);
-        })),
-      };
+      const other = await startOther(column, start(copies));
+      if (other !== undefined) subjects.push(other);
     }
-    return samples;
-  });
+    return await measureAll(subjects, round);
+  } finally {
+    for (const { server } of subjects) await server.stop();
+  }
 }
 
 function readings(read: (column: string) => Reading): Row['readings'] {

@@ -2,8 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { connect, createServer } from 'node:net';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { onServerCore } from './cores.js';
@@ -93,13 +94,20 @@ export async function startServer(server: ServerCommand): Promise<RunningServer>
   };
 }
 
-/** Starts a server, uses it and ends it, whatever happens. */
-export async function withServer<T>(
-  command: ServerCommand,
-  use: (server: RunningServer) => Promise<T>,
-): Promise<T> {
-  const server = await startServer(command);
-  return await use(server).finally(server.stop);
+/** Starts a server in a folder of its own, which goes when it stops; `undefined` where it is not installed. */
+export async function startInFolder(
+  scratch: string,
+  command: (folder: string) => ServerCommand | undefined,
+): Promise<RunningServer | undefined> {
+  const folder = await mkdtemp(join(scratch, 'server-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  const wanted = command(folder);
+  const server = wanted && (await startServer(wanted));
+  if (server === undefined) {
+    await remove();
+    return undefined;
+  }
+  return { ...server, stop: () => server.stop().finally(remove) };
 }
 
 /** Runs a task of this folder in a process of its own and returns what it sends. */

@@ -16,7 +16,8 @@ export async function updateReadme(suites: readonly Suite[]): Promise<void> {
     assert.ok(rounds, `the last full run left out ${suite.name}`);
     return `**${suite.title}**\n\n${tableOf(suite, rounds)}\n`;
   });
-  const text = `Measured on ${report.day}: ${report.machine}.\n\n${tables.join('\n')}`;
+  const where = `Measured on ${report.day}: ${report.machine}${report.pinned ? '' : ', without a core for each'}.`;
+  const text = `${where}\n\n${tables.join('\n')}`;
   const path = `${ROOT}README.md`;
   const before = await readFile(path, 'utf8');
   assert.match(before, MARKED, 'the README has the marks <!-- bench --> and <!-- /bench -->');

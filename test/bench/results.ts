@@ -7,8 +7,8 @@ import { ROOT } from './processes.js';
 
 /** A run. */
 export interface Report {
-  /** Whether it was the short form. */
-  readonly quick: boolean;
+  /** Whether it was all of the long form. */
+  readonly isFull: boolean;
   /** What was sampled, by suite, one entry for each round. */
   readonly suites: Readonly<Record<string, readonly Samples[]>>;
 }
@@ -25,12 +25,12 @@ export interface SavedReport extends Report {
 
 const FOLDER = `${ROOT}.cache`;
 
-function fileOf(quick: boolean): string {
-  return `${FOLDER}/bench${quick ? '-quick' : ''}.json`;
-}
+const FULL = `${FOLDER}/bench.json`;
+const PARTIAL = `${FOLDER}/bench-partial.json`;
 
-/** Writes a run and returns where. The short form has a file of its own. */
+/** Writes a run and returns where. Only a full run replaces the last full run. */
 export async function saveReport(report: Report): Promise<string> {
+  const file = report.isFull ? FULL : PARTIAL;
   const saved: SavedReport = {
     day: new Date().toISOString().slice(0, 10),
     machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${platform()} ${release()}, Node ${process.version}`,
@@ -38,11 +38,11 @@ export async function saveReport(report: Report): Promise<string> {
     ...report,
   };
   await mkdir(FOLDER, { recursive: true });
-  await writeFile(fileOf(report.quick), `${JSON.stringify(saved, undefined, 2)}\n`);
-  return fileOf(report.quick);
+  await writeFile(file, `${JSON.stringify(saved, undefined, 2)}\n`);
+  return file;
 }
 
 /** Reads the last full run. Throws when there was none. */
 export async function readReport(): Promise<SavedReport> {
-  return JSON.parse(await readFile(fileOf(false), 'utf8'));
+  return JSON.parse(await readFile(FULL, 'utf8'));
 }
