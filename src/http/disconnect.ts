@@ -12,16 +12,18 @@ export interface Binding {
 
 /**
  * Closes a response whose client leaves while it stands in line: a client may send its next requests before the first is
- * answered. Node, up to 22 at least, closes only the one that is being sent, and the others would wait for ever.
+ * answered. Node 20 closes only the one that is being sent, and the others would wait for ever.
  */
 export function closeInLine({ socket }: Request, res: Response): void {
   if (res.socket !== null) return;
-  const closed = () => {
+  const close = () => {
     // Its turn had come, or Node has closed it.
-    if (res.socket !== null || res.destroyed) return;
+    if (res.socket !== null || res.closed) return;
     res.destroy();
     res.emit('close');
   };
+  // Not before Node has done what it does.
+  const closed = () => setImmediate(close);
   socket.once('close', closed);
   res.once('close', () => socket.off('close', closed));
 }
