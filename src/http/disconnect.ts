@@ -28,6 +28,23 @@ export function closeInLine({ socket }: Request, res: Response): void {
   res.once('close', () => socket.off('close', closed));
 }
 
+/**
+ * Resolves once nothing stands before a response on its connection any more, or it is closed. Whoever opens what is
+ * large waits for it: one client could otherwise have hundreds open at once and read none.
+ */
+export function turnOf(res: Response): Promise<void> | undefined {
+  if (res.socket !== null || res.destroyed) return undefined;
+  return new Promise((resolve) => {
+    const go = () => {
+      res.off('socket', go);
+      res.off('close', go);
+      resolve();
+    };
+    res.on('socket', go);
+    res.on('close', go);
+  });
+}
+
 /** Runs work under a deadline that also ends when the client leaves before its answer is whole. */
 export async function withDeadline<T>(
   res: Response,

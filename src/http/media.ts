@@ -3,7 +3,7 @@ import { ImagesError } from '../errors.js';
 import type { LinkSigner } from '../media/link.js';
 import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';
 import { madeAt, notFound } from '../media/picture-store.js';
-import { untilCutOff } from './disconnect.js';
+import { turnOf, untilCutOff } from './disconnect.js';
 import type { Exchange } from './exchange.js';
 import type { Handler } from './handle.js';
 import { createMediaAnswers, type MediaAnswersOptions, type Served } from './media-answer.js';
@@ -35,6 +35,8 @@ export function mediaHandler(options: MediaOptions): Handler {
   const serveVariant = variantServer({ ...options, answers });
   const parameters = transformParameters(options.transforms);
   async function serve(exchange: Exchange): Promise<void> {
+    await turnOf(exchange.res);
+    if (exchange.res.destroyed) return;
     const opened = open(exchange, options.signer);
     const transform = readTransform(opened.query, parameters);
     if (transform !== undefined) return serveVariant(exchange, opened, transform);

@@ -62,18 +62,37 @@ test('a client that leaves in the middle closes the source', async (t) => {
   assert.deepEqual(app.eventsOf('storage.failed'), []);
 });
 
-test('a client that leaves with more requests in line closes the sources of all', async (t) => {
+test('of requests in line on a connection only the first has its picture open, and none when the client leaves', async (t) => {
   const storage = countingStorage(memoryStorage(), () => chunksOf(64 * 1024 * 1024));
   const app = await createTestApp(t, { storage });
   const { pathname, search } = new URL((await draw(app)).url);
   const socket = connect({ host: '127.0.0.1', port: app.port });
   socket.pause();
-  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(5));
-  await until(() => storage.opened() === 5);
-  assert.equal(storage.open(), 5);
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(50));
+  await until(() => storage.chunks() > 0);
+  await sleep(100);
+  assert.equal(storage.open(), 1);
   socket.destroy();
   await until(() => storage.open() === 0);
   await app.router.close();
+  assert.equal(storage.opened(), 1);
+});
+
+test('requests in line on a connection are answered in turn', async (t) => {
+  const storage = countingStorage(memoryStorage());
+  const app = await createTestApp(t, { storage });
+  const { pathname, search } = new URL((await draw(app)).url);
+  const socket = connect({ host: '127.0.0.1', port: app.port });
+  const request = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`;
+  socket.write(request(pathname + search) + request(`${pathname}${search}&w=64`) + request('/v1/media/x'));
+  socket.write(request(pathname + search, 'Range: bytes=0-9\r\nConnection: close\r\n'));
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk);
+  const statuses = Buffer.concat(chunks)
+    .toString('latin1')
+    .match(/(?<=HTTP\/1\.1 )\d{3}/g);
+  assert.deepEqual(statuses, ['200', '200', '403', '206']);
+  await until(() => storage.open() === 0);
 });
 
 for (const [name, headers] of Object.entries({ 'a picture': '', 'a part of one': 'Range: bytes=0-9\r\n' })) {
