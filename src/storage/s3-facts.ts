@@ -58,9 +58,12 @@ export function decodeFacts({ key, size, contentType, facts = {} }: ServedObject
   return { size, contentType, sha256, storedAt, expiresAt, metadata: readMetadata(key, metadata) };
 }
 
-/** When an object expires by its facts, in epoch milliseconds; `undefined` for one that is none of ours. */
-export function expiryOf(facts: ServedObject['facts']): number | undefined {
-  return readInstant(facts?.['expires-at']);
+/**
+ * When the object of a key expires by its facts, in epoch milliseconds; `undefined` for one that is none of ours. Others
+ * who use the bucket may say of their objects when they expire, too, and mean something else.
+ */
+export function expiryOf(key: string, facts: ServedObject['facts']): number | undefined {
+  return facts?.key === key ? readInstant(facts['expires-at']) : undefined;
 }
 
 function readInstant(text: string | undefined): number | undefined {

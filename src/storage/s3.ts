@@ -112,7 +112,7 @@ async function sweep(bucket: Bucket, root: string, options: SweepOptions): Promi
         const key = name.slice(root.length);
         return isKey(key) && !isOfYoungDay(key, options);
       });
-      const expired = await expiredOf(bucket, old, { before, signal, attempts });
+      const expired = await expiredOf(bucket, old, { root, before, signal, attempts });
       await attempts.run(() => bucket.remove(expired, signal));
       removed += expired.length;
     }
@@ -125,11 +125,11 @@ async function sweep(bucket: Bucket, root: string, options: SweepOptions): Promi
 async function expiredOf(
   bucket: Bucket,
   names: readonly string[],
-  { before, signal, attempts }: SweepOptions & { readonly attempts: Attempts },
+  { root, before, signal, attempts }: SweepOptions & { readonly root: string; readonly attempts: Attempts },
 ): Promise<string[]> {
   const expired: string[] = [];
   const look = async (name: string) => {
-    const expiresAt = expiryOf((await bucket.head(name, signal))?.facts);
+    const expiresAt = expiryOf(name.slice(root.length), (await bucket.head(name, signal))?.facts);
     if (expiresAt !== undefined && expiresAt <= before) expired.push(name);
   };
   for (let at = 0; at < names.length; at += HEADS_AT_ONCE) {

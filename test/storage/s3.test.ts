@@ -201,6 +201,20 @@ describe('on a server', { skip: withoutRgw }, () => {
     assert.deepEqual(await storage.sweep?.(later), { removed: 1, orphans: 0 });
   });
 
+  test('a sweep leaves alone what others keep in the bucket, whatever they say of it', async () => {
+    const Bucket = 'whole-bucket';
+    for (const Metadata of [{ 'expires-at': '1' }, { 'expires-at': '1', key: 'reports/b' }]) {
+      await admin.send(
+        new PutObjectCommand({ Bucket, Key: 'reports/a', Body: 'no picture', Metadata: { ...Metadata } }),
+      );
+      assert.deepEqual(await open({ bucket: Bucket }).sweep?.({ before: Date.now() }), {
+        removed: 0,
+        orphans: 0,
+      });
+      assert.deepEqual(await namesIn(Bucket, 'reports/'), ['reports/a']);
+    }
+  });
+
   test('a sweep stops when it is aborted', async () => {
     const storage = open({ prefix: 'young' });
     const reason = new Error('enough');

@@ -144,7 +144,7 @@ async function bucketServer(
     if (searchParams.has('delete')) return res.end(await removeAll(req));
     if (fails(method, name)) return res.writeHead(403).end();
     if (method === 'DELETE') names.delete(name);
-    for (const [fact, value] of Object.entries({ 'expires-at': '1' }))
+    for (const [fact, value] of Object.entries({ key: name, 'expires-at': '1' }))
       res.setHeader(`x-amz-meta-${fact}`, value);
     return res.end();
   }).listen(0, '127.0.0.1');
