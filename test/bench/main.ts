@@ -33,7 +33,7 @@ const { values: wanted } = parseArgs({
 
 /** The short form has one short round: it shows that everything works, and large changes. */
 const ROUNDS = wanted.quick ? 1 : 3;
-const SECONDS = wanted.quick ? 0.5 : 3;
+const SECONDS = wanted.quick ? 0.5 : 2;
 
 async function drawAll(folder: string): Promise<void> {
   for (const name of Object.keys(PHOTOGRAPHS) as Photograph[]) {

@@ -1,0 +1,107 @@
+/** A request holds one picture at a time: whatever becomes of them, each is let go before the next is read. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { type TestContext, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import sharp from 'sharp';
+import type { Provider } from '../../src/core/provider.js';
+import type { MediaStorage } from '../../src/core/storage.js';
+import { openai } from '../../src/providers/openai.js';
+import { memoryStorage } from '../../src/storage/memory.js';
+import { createTestApp, TEST_KEY, type TestApp } from '../support/app.js';
+import { createOpenAIUpstream } from '../support/openai-upstream.js';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+const EDGE = 1024;
+const COUNT = 6;
+
+/** Three megabytes that no check or encoder makes small. */
+const noise = await sharp(randomBytes(EDGE * EDGE * 3), { raw: { width: EDGE, height: EDGE, channels: 3 } })
+  .png({ compressionLevel: 0 })
+  .toBuffer();
+
+/** The next picture, which is on its way already when one is done, and chunks. */
+const MOST_GROWN_BYTES = noise.byteLength * 2;
+
+const picture = { b64_json: noise.toString('base64') };
+const answer = Buffer.from(
+  JSON.stringify({ created: 1, data: Array.from({ length: COUNT }, () => picture) }),
+);
+
+/** The real adapter in front of a server that has all pictures at once; says what is in memory after each of them. */
+async function watchedProvider(t: TestContext) {
+  const upstream = await createOpenAIUpstream();
+  t.after(() => upstream.close());
+  upstream.respondWith((_, res) => {
+    res.setHeader('Content-Type', 'application/json');
+    res.end(answer);
+  });
+  const inner = openai({ apiKey: 'secret', baseURL: upstream.url });
+  const heldBytes: number[] = [];
+  const provider: Provider = {
+    ...inner,
+    async *generate(call) {
+      for await (const event of inner.generate(call)) {
+        yield event;
+        if (event.type === 'image') heldBytes.push(await inMemory());
+      }
+    },
+  };
+  return { provider, heldBytes };
+}
+
+/** Bytes of everything that somebody refers to. */
+async function inMemory(): Promise<number> {
+  // The second finishes what the first has found to be garbage, which it frees on another thread.
+  for (const _ of [1, 2]) {
+    await turn();
+    collectGarbage();
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** Takes pictures and keeps none, as a storage that is not in this process. */
+const elsewhere = (): MediaStorage => ({ ...memoryStorage(), put: async () => undefined });
+
+/** Asks, and forgets the answer as it comes. */
+async function askFor(app: TestApp, body: object): Promise<number> {
+  const asked = request(`${app.url}/oai/v1/images/generations`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${TEST_KEY}`, 'Content-Type': 'application/json' },
+  });
+  asked.end(JSON.stringify({ model: 'gpt-image-1', prompt: 'Noise', n: COUNT, ...body }));
+  const [answer] = await once(asked, 'response');
+  answer.resume();
+  await once(answer, 'end');
+  return answer.statusCode;
+}
+
+const SIZE = { size: `${EDGE}x${EDGE}` } as const;
+const WAYS = {
+  'handed over': { verify: 'container', body: SIZE },
+  'decoded and handed over': { verify: 'decode', body: SIZE },
+  'encoded anew and handed over': { verify: 'decode', body: { ...SIZE, output_format: 'webp' } },
+  stored: { verify: 'container', body: { ...SIZE, response_format: 'url' } },
+} as const;
+
+for (const [what, { verify, body }] of Object.entries(WAYS)) {
+  test(`of pictures that are ${what} one is held at a time`, async (t) => {
+    const { provider, heldBytes } = await watchedProvider(t);
+    const app = await createTestApp(t, { providers: [provider], storage: elsewhere(), pictures: { verify } });
+    assert.equal(await askFor(app, body), 200);
+    assert.equal(heldBytes.length, COUNT);
+    const [first = 0, ...later] = heldBytes;
+    const grown = later.map((bytes) => bytes - first);
+    assert.ok(
+      Math.max(...grown) < MOST_GROWN_BYTES,
+      `a picture has ${noise.byteLength} bytes, and after each memory had grown by ${grown}`,
+    );
+  });
+}

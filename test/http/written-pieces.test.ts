@@ -1,0 +1,100 @@
+/** Answers with pictures are written in pieces, at the client's pace. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { test } from 'node:test';
+import type { Express } from 'express';
+import sharp from 'sharp';
+import { createTestApp, TEST_KEY, testModel } from '../support/app.js';
+
+const EDGE = 1024;
+const SIZES = {
+  kind: 'list',
+  values: [{ width: EDGE, height: EDGE }],
+  default: { width: EDGE, height: EDGE },
+} as const;
+const noise = await sharp({
+  create: {
+    width: EDGE,
+    height: EDGE,
+    channels: 3,
+    background: 'black',
+    noise: { type: 'gaussian', mean: 128, sigma: 60 },
+  },
+})
+  .png()
+  .toBuffer();
+
+/** More than what is written at once, and a fraction of a picture. */
+const MOST_LENGTH = 256 * 1024;
+
+interface Writes {
+  /** Pieces, in all. */
+  count: number;
+  /** The longest piece. */
+  longest: number;
+  /** Pieces written although the connection had not taken those before. */
+  pressed: number;
+}
+
+/** The host sees what is written to its answers. */
+function watch(app: Express): Writes {
+  const writes: Writes = { count: 0, longest: 0, pressed: 0 };
+  app.use((_req, res, next) => {
+    for (const method of ['write', 'end'] as const) {
+      const inner = res[method].bind(res) as (...args: unknown[]) => never;
+      res[method] = (...args: unknown[]) => {
+        const [chunk] = args;
+        if (typeof chunk === 'string' || chunk instanceof Uint8Array) {
+          writes.count += 1;
+          writes.longest = Math.max(writes.longest, chunk.length);
+          if (res.writableNeedDrain) writes.pressed += 1;
+        }
+        return inner(...args);
+      };
+    }
+    next();
+  });
+  return writes;
+}
+
+const BODIES = {
+  'a JSON answer': [
+    '/v1/inference/images/generate',
+    { model: 'placeholder/sketch', response_format: 'b64_json' },
+  ],
+  'a JSON answer as OpenAI words it': [
+    '/oai/v1/images/generations',
+    { model: 'placeholder/sketch', response_format: 'b64_json' },
+  ],
+  'a stream': ['/oai/v1/images/generations', { model: 'placeholder/sketch', stream: true }],
+} as const;
+
+for (const [what, [path, body]] of Object.entries(BODIES)) {
+  test(`${what} is written in pieces, and none before the connection took those before`, async (t) => {
+    let writes: Writes | undefined;
+    const app = await createTestApp(t, {
+      placeholder: {
+        models: [testModel({ sizes: SIZES })],
+        tamper: () => ({ bytes: noise, type: 'image/png' }),
+      },
+      pictures: { verify: 'container' },
+      before: (host) => {
+        writes = watch(host);
+      },
+    });
+    const asked = request(app.url + path, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${TEST_KEY}`, 'Content-Type': 'application/json' },
+    });
+    asked.end(JSON.stringify({ prompt: 'Noise', n: 3, ...body }));
+    const [answer] = await once(asked, 'response');
+    let length = 0;
+    for await (const chunk of answer) length += chunk.length;
+    assert.ok(length > 3 * noise.byteLength, `three pictures of ${noise.byteLength} bytes in ${length}`);
+    assert.ok(writes, 'the host watches');
+    assert.ok(writes.count > length / MOST_LENGTH, `${writes.count} pieces`);
+    assert.ok(writes.longest <= MOST_LENGTH, `the longest piece has ${writes.longest} characters`);
+    assert.equal(writes.pressed, 0);
+  });
+}
