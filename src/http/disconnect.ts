@@ -22,6 +22,11 @@ export function closeInLine({ socket }: Request, res: Response): void {
     res.destroy();
     res.emit('close');
   };
+  // The host may have taken its time.
+  if (socket.destroyed) {
+    close();
+    return;
+  }
   // Not before Node has done what it does.
   const closed = () => setImmediate(close);
   socket.once('close', closed);

@@ -78,6 +78,34 @@ test('of requests in line on a connection only the first has its picture open, a
   assert.equal(storage.opened(), 1);
 });
 
+test('a client that left while its requests in line were still with the host is not waited for', async (t) => {
+  const storage = countingStorage(memoryStorage());
+  const held: (() => void)[] = [];
+  let holds = false;
+  const app = await createTestApp(t, {
+    storage,
+    before: (host) => {
+      host.use((_req, _res, next) => {
+        if (holds) held.push(next);
+        else next();
+      });
+    },
+  });
+  const { pathname, search } = new URL((await draw(app)).url);
+  holds = true;
+  const socket = connect({ host: '127.0.0.1', port: app.port });
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(3));
+  await until(() => held.length === 3);
+  socket.destroy();
+  await sleep(100);
+  for (const proceed of held) proceed();
+  const began = performance.now();
+  await app.router.close();
+  const took = performance.now() - began;
+  assert.ok(took < 10_000, `closing took ${took} ms, as if there were somebody to be waited for`);
+  await until(() => storage.open() === 0);
+});
+
 test('requests in line on a connection are answered in turn', async (t) => {
   const storage = countingStorage(memoryStorage());
   const app = await createTestApp(t, { storage });
