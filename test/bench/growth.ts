@@ -60,16 +60,24 @@ function grownMb(count: number): Reading {
   };
 }
 
+/** Of each request more, between the fewest and the most. */
+function slope(samples: Samples): number | undefined {
+  const [fewest, most] = [Math.min(...IN_FLIGHT), Math.max(...IN_FLIGHT)];
+  const [low, high] = [grownMb(fewest)(samples), grownMb(most)(samples)];
+  return low === undefined || high === undefined ? undefined : (high - low) / (most - fewest);
+}
+
 const ROWS: readonly Row[] = [
   growing('CPU ms per picture, `n`', PICTURES, (n) => ratio(figure(`container n=${n} cpuMs`), () => n)),
   growing('CPU ms per picture, connections', CONNECTIONS, (count) => figure(`container c=${count} cpuMs`)),
   growing('MB of memory, requests of `n: 4` in flight', IN_FLIGHT, grownMb),
+  { what: 'MB for each request more, of those', readings: { [OURS]: slope } },
   growing('CPU µs of reserve and commit in memory, requests before', RECORDS, (count) =>
     figure(`memory ${count}`),
   ),
   growing('the same in SQLite', RECORDS, (count) => figure(`sqlite ${count}`)),
   growing('CPU µs of a row of usage in SQLite, rows before', RECORDS, (count) => figure(`append ${count}`)),
-  growing('CPU µs of the sums of the last 30 days there', RECORDS, (count) => figure(`summary ${count}`)),
+  growing('CPU µs of the sums of the last 7 days there', RECORDS, (count) => figure(`summary ${count}`)),
   growing('CPU µs of `GET /v1/models?limit=5`, providers', PROVIDERS, (count) => figure(`models ${count}`)),
 ];
 

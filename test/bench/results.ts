@@ -1,6 +1,6 @@
 /** Results on disk, out of version control: what the README's tables are made of. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { cpus, platform, release } from 'node:os';
+import { arch, cpus, platform } from 'node:os';
 import type { Samples } from './bench.js';
 import { CAN_PIN } from './cores.js';
 import { ROOT } from './processes.js';
@@ -33,7 +33,7 @@ export async function saveReport(report: Report): Promise<string> {
   const file = report.isFull ? FULL : PARTIAL;
   const saved: SavedReport = {
     day: new Date().toISOString().slice(0, 10),
-    machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${platform()} ${release()}, Node ${process.version}`,
+    machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores, ${platform()} ${arch()}, Node ${process.version}`,
     pinned: CAN_PIN,
     ...report,
   };
@@ -44,5 +44,8 @@ export async function saveReport(report: Report): Promise<string> {
 
 /** Reads the last full run. Throws when there was none. */
 export async function readReport(): Promise<SavedReport> {
-  return JSON.parse(await readFile(FULL, 'utf8'));
+  const text = await readFile(FULL, 'utf8').catch((cause) => {
+    throw new Error('there was no full run yet: npm run bench', { cause });
+  });
+  return JSON.parse(text);
 }

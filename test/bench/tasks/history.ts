@@ -22,7 +22,7 @@ export interface HistoryCosts {
   readonly sqlite: readonly number[];
   /** Appending a row of usage to SQLite, a database in memory. */
   readonly append: readonly number[];
-  /** Summing up the last thirty days there. */
+  /** Summing up the last seven days there. */
   readonly summary: readonly number[];
 }
 
@@ -129,7 +129,7 @@ async function usageCosts(
   for (const wanted of records) {
     while (count < wanted) await store.append(rows(Math.min(BATCH, wanted - count)));
     append.push(await costOf(IN_SQLITE, () => store.append(rows(1))));
-    const filter = { tenant: 'acme', start: dayOf(START + count * stepMs) - 29 * DAY_MS };
+    const filter = { tenant: 'acme', start: dayOf(START + count * stepMs) - 6 * DAY_MS };
     const sum = () => store.summarize(filter, 'model');
     await costOf(SUMMARIES, sum);
     summary.push(await costOf(SUMMARIES, sum));
