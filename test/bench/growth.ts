@@ -17,9 +17,9 @@ import { benchServer, runTask, startInFolder } from './processes.js';
 import type { HistoryCosts } from './tasks/history.js';
 import { warmth } from './warmth.js';
 
-const PICTURES = [1, 2, 4, 8] as const;
-const CONNECTIONS = [1, 4, 16, 64] as const;
-const IN_FLIGHT = [8, 16, 32, 64] as const;
+const PICTURES = [1, 4, 8] as const;
+const CONNECTIONS = [1, 16, 64] as const;
+const IN_FLIGHT = [8, 32, 64] as const;
 const PROVIDERS = [1, 10, 100] as const;
 /** The last is a year of a request every minute and a half. */
 const RECORDS = [1_000, 20_000, 350_000] as const;

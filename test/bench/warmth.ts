@@ -8,7 +8,7 @@ const ANSWERS = { photo: 300, middle: 4_000, small: 4_000 } as const satisfies R
 /** What the short form has time for. */
 const QUICK_SHARE = 1 / 16;
 /** By then whoever is not warm works on something that is compiled already, such as an encoder. */
-const MOST_SECONDS = 8;
+const MOST_SECONDS = 6;
 
 /** Until when a server is warmed up with pictures of a kind. */
 export function warmth({ quick }: Round, photograph: Photograph): Until {

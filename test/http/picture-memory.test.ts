@@ -8,7 +8,7 @@ import { type PlaceholderOptions, placeholder } from '../../src/providers/placeh
 import { createTestApp, testModel } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
 import { manifestStore } from '../support/metadata.js';
-import { pngChunk, withPngChunks } from '../support/pictures.js';
+import { noise, pngChunk, withPngChunks } from '../support/pictures.js';
 
 const EDGE = 512;
 const SIZES = {
@@ -18,19 +18,7 @@ const SIZES = {
 } as const;
 
 /** More bytes than are worth giving back; copied, because those that sharp allocates cannot be taken away. */
-const NOISE = Buffer.from(
-  await sharp({
-    create: {
-      width: EDGE,
-      height: EDGE,
-      channels: 3,
-      background: 'black',
-      noise: { type: 'gaussian', mean: 128, sigma: 60 },
-    },
-  })
-    .png()
-    .toBuffer(),
-);
+const NOISE = Buffer.from(await noise(EDGE));
 
 /** A provider of one picture, always the same bytes, that counts how often it gets them back. */
 function lender(options: PlaceholderOptions = {}): {

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import type { Express } from 'express';
-import sharp from 'sharp';
 import { createTestApp, TEST_KEY, testModel } from '../support/app.js';
+import { noise } from '../support/pictures.js';
 
 const EDGE = 1024;
 const SIZES = {
@@ -13,17 +13,7 @@ const SIZES = {
   values: [{ width: EDGE, height: EDGE }],
   default: { width: EDGE, height: EDGE },
 } as const;
-const noise = await sharp({
-  create: {
-    width: EDGE,
-    height: EDGE,
-    channels: 3,
-    background: 'black',
-    noise: { type: 'gaussian', mean: 128, sigma: 60 },
-  },
-})
-  .png()
-  .toBuffer();
+const bytes = await noise(EDGE);
 
 /** More than what is written at once, and a fraction of a picture. */
 const MOST_LENGTH = 256 * 1024;
@@ -76,7 +66,7 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
     const app = await createTestApp(t, {
       placeholder: {
         models: [testModel({ sizes: SIZES })],
-        tamper: () => ({ bytes: noise, type: 'image/png' }),
+        tamper: () => ({ bytes, type: 'image/png' }),
       },
       pictures: { verify: 'container' },
       before: (host) => {
@@ -91,7 +81,7 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
     const [answer] = await once(asked, 'response');
     let length = 0;
     for await (const chunk of answer) length += chunk.length;
-    assert.ok(length > 3 * noise.byteLength, `three pictures of ${noise.byteLength} bytes in ${length}`);
+    assert.ok(length > 3 * bytes.byteLength, `three pictures of ${bytes.byteLength} bytes in ${length}`);
     assert.ok(writes, 'the host watches');
     assert.ok(writes.count > length / MOST_LENGTH, `${writes.count} pieces`);
     assert.ok(writes.longest <= MOST_LENGTH, `the longest piece has ${writes.longest} characters`);

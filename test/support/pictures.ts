@@ -26,6 +26,13 @@ export function picture(format: ImageFormat, size: Size = { width: 64, height: 6
     .toBuffer();
 }
 
+/** A square PNG of noise, which no encoder makes small. */
+export function noise(edge: number): Promise<Buffer> {
+  const grain = { type: 'gaussian', mean: 128, sigma: 60 } as const;
+  const create = { width: edge, height: edge, channels: 3, background: 'black', noise: grain } as const;
+  return sharp({ create }).png().toBuffer();
+}
+
 /** A PNG chunk with its checksum. */
 export function pngChunk(type: string, body: Uint8Array): Buffer {
   const chunk = Buffer.alloc(12 + body.length);
