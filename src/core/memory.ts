@@ -1,4 +1,4 @@
-/** Memory of pictures, given back at once instead of at some later garbage collection. */
+/** Memory of pictures: cleaned where they lie, and given back at once instead of at some later garbage collection. */
 
 // Below, what giving back costs is more than what it saves.
 const WORTHWHILE_BYTES = 128 * 1024;
@@ -12,4 +12,39 @@ export function giveBack({ buffer }: Uint8Array): void {
   if (buffer.byteLength < WORTHWHILE_BYTES || !(buffer instanceof ArrayBuffer)) return;
   // Whoever is handed a buffer takes it away from its owner, and here nobody keeps it.
   structuredClone(buffer, { transfer: [buffer] });
+}
+
+// More than the mark that cleaning puts before the pixels.
+const HEADROOM_BYTES = 1024;
+
+/** All of it holds one picture that is ours, whatever lies before and behind the picture's bytes. */
+const roomy = new WeakSet<ArrayBufferLike>();
+
+/** Memory for a picture of at most so many bytes, with room in front for what {@link joinParts} puts there. */
+export function roomFor(byteLength: number): Buffer<ArrayBuffer> {
+  const memory = Buffer.allocUnsafeSlow(HEADROOM_BYTES + byteLength);
+  roomy.add(memory.buffer);
+  return memory.subarray(HEADROOM_BYTES);
+}
+
+/**
+ * Puts the parts of a picture together. Where the largest lies in memory of {@link roomFor} the others are moved to it,
+ * and what the picture was before is gone.
+ */
+export function joinParts(parts: readonly Uint8Array[]): Uint8Array {
+  const lengths = parts.map(({ byteLength }) => byteLength);
+  const place = lengths.indexOf(Math.max(...lengths));
+  const largest = parts[place];
+  if (largest === undefined || parts.length === 1) return largest ?? new Uint8Array();
+  // Copies: what is before may lie where it is to go.
+  const before = Buffer.concat(parts.slice(0, place));
+  const after = Buffer.concat(parts.slice(place + 1));
+  const start = largest.byteOffset - before.length;
+  const length = before.length + largest.byteLength + after.length;
+  const { buffer } = largest;
+  if (!roomy.has(buffer) || start < 0 || start + length > buffer.byteLength) return Buffer.concat(parts);
+  const whole = Buffer.from(buffer, start, length);
+  whole.set(before);
+  whole.set(after, length - after.length);
+  return whole;
 }

@@ -1,10 +1,10 @@
 /** The row of usage of a request that is over. */
-import { randomBytes } from 'node:crypto';
 import { isImagesError } from '../errors.js';
 import type { CallRecord } from './call-record.js';
 import type { Caller } from './caller.js';
 import { CLIENT_LEFT } from './deadline.js';
 import type { RunContext } from './generate.js';
+import { randomHex } from './random.js';
 import type { ImageRequest } from './request.js';
 import { booked, endOf, sum, tokensOf } from './summary.js';
 import type { UsageRow } from './usage.js';
@@ -30,7 +30,7 @@ export function usageRow({ caller, request, context, records, latencyMs }: Ended
   const ended = endOf(records, head);
   const left = deadline.signal.reason === CLIENT_LEFT;
   return {
-    id: `usage_${randomBytes(12).toString('hex')}`,
+    id: `usage_${randomHex()}`,
     at: Date.now(),
     requestId,
     tenant: caller.tenant,

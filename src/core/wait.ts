@@ -1,4 +1,4 @@
-/** Waiting for promises that may never settle: plugins hang, and must not take a request with them. */
+/** Waiting: for promises that may never settle, because plugins hang and must not take a request with them; and for a turn. */
 
 /** A promise's value, or a rejection with `signal.reason` as soon as the signal aborts. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -26,4 +26,35 @@ export async function within<T>(promise: Promise<T>, milliseconds: number, late:
   } finally {
     clearTimeout(timer);
   }
+}
+
+// What a crowd of requests has at once of each round of the event loop, so that no other connection waits much longer.
+const ROUND_MS = 8;
+
+/** When this round began. There is one event loop in a process, whoever asks. */
+let roundBegan: number | undefined;
+
+/**
+ * Resolves at once, and in a later round of the event loop where this one was given out: to be awaited between pieces of
+ * work of up to a millisecond, which would otherwise all be done before anybody else is served.
+ */
+export async function takeTurn(): Promise<void> {
+  while (performance.now() - beginRound() > ROUND_MS) await nextRound();
+}
+
+function beginRound(): number {
+  if (roundBegan === undefined) {
+    roundBegan = performance.now();
+    // Before whoever waits for the next round by then.
+    setImmediate(() => {
+      roundBegan = undefined;
+    });
+  }
+  return roundBegan;
+}
+
+function nextRound(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }

@@ -2,10 +2,10 @@
  * The one wrapper around every endpoint: request id, method, and errors. Express 4 does not catch rejections, so
  * nothing may escape it.
  */
-import { randomUUID } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
 import type { Emit } from '../core/events.js';
+import { randomHex } from '../core/random.js';
 import { ImagesError } from '../errors.js';
 import { letBodyPass } from './body.js';
 import { closeInLine } from './disconnect.js';
@@ -40,13 +40,6 @@ const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{7,127}$/;
 function requestIdOf(req: Request, trusted: boolean): string {
   const given = trusted ? req.get('x-request-id') : undefined;
   return given !== undefined && REQUEST_ID.test(given) ? given : `req_${randomHex()}`;
-}
-
-/** 96 random bits. Those of UUIDs come from a supply that Node keeps, at a twentieth of what `randomBytes` costs. */
-function randomHex(): string {
-  const uuid = randomUUID();
-  // The first digits of the third and fourth group are not random.
-  return uuid.slice(0, 8) + uuid.slice(9, 13) + uuid.slice(24);
 }
 
 function methodNotAllowed(req: Request, res: Response, methods: Methods): ImagesError {

@@ -8,6 +8,7 @@ import type { Images, Job, RequestEvent } from '../core/generate.js';
 import type { ReadPicture, StoredPicture } from '../core/picture.js';
 import { replay, type Twins } from '../core/twins.js';
 import { invalid } from '../core/validation.js';
+import { takeTurn } from '../core/wait.js';
 import { withDeadline } from './disconnect.js';
 import type { Surface } from './errors.js';
 import type { Exchange } from './exchange.js';
@@ -140,6 +141,7 @@ export function picturesHandler(
   }
 
   return async (exchange) => {
+    await takeTurn();
     const created = Math.floor(Date.now() / 1000);
     const caller: Caller = await intake.caller(exchange, 'user');
     const read = await operation.read(exchange);

@@ -20,17 +20,19 @@ export async function* readAhead(
 ): AsyncGenerator<RequestEvent, void> {
   const shelf = createShelf(0);
   let ahead: Next | undefined;
-  const hurry = () => {
-    ahead = readToEnd(events, { shelf, signal });
-  };
-  let patience: NodeJS.Timeout | undefined;
+  let isTaking = false;
+  // One timer for all events: to make one for each costs more than anything else here.
+  const patience = setTimeout(() => {
+    if (isTaking && ahead === undefined) ahead = readToEnd(events, { shelf, signal });
+  }, patienceMs);
   try {
     for (;;) {
       const event = ahead === undefined ? (await events.next()).value : await ahead();
       if (event === undefined) return;
-      if (ahead === undefined) patience = setTimeout(hurry, patienceMs);
+      isTaking = true;
+      patience.refresh();
       yield event;
-      clearTimeout(patience);
+      isTaking = false;
     }
   } finally {
     clearTimeout(patience);

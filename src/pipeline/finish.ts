@@ -1,10 +1,10 @@
 /** Makes of what a provider sent what was ordered, or says that it cannot be. */
 import type { Size } from '../core/image.js';
-import { giveBack } from '../core/memory.js';
+import { giveBack, joinParts } from '../core/memory.js';
 import type { FinishedPicture, FinishPicture, PictureOrder } from '../core/picture.js';
 import { ImagesError } from '../errors.js';
 import { type Container, readContainer } from './container.js';
-import type { PixelRows } from './container-walk.js';
+import type { Layout } from './container-walk.js';
 import { encodePicture } from './encode.js';
 import { imageJobs } from './gate.js';
 import {
@@ -51,11 +51,19 @@ export function createFinisher(options: FinisherOptions): FinishPicture {
     const container = readContainer(order.bytes);
     if ('fault' in container) throw mismatch(FAULTS[container.fault]);
     const maxPixels = pixelLimit(order.size, options.maxPixels);
-    const kept = keptPicture({ container, order, maxPixels, reencode: options.reencode });
+    const kept = keptParts({ container, order, maxPixels, reencode: options.reencode });
     const { signal } = order;
     if (kept !== undefined) {
-      const question = { kept, rows: container.layout?.rows, maxPixels, signal };
-      if (options.verify === 'container' || (await isSound(question))) return kept;
+      const bytes =
+        options.verify === 'container'
+          ? joinParts(kept.parts)
+          : await imageJobs.run(() => joinedIfSound(kept, { maxPixels, signal }), signal);
+      signal.throwIfAborted();
+      if (bytes !== undefined) {
+        const isOurs = bytes.buffer !== order.bytes.buffer;
+        const release = isOurs ? () => giveBack(bytes) : undefined;
+        return { bytes, contentType: `image/${container.format}`, size: kept.size, release };
+      }
     }
     // The encoder refuses what does not decode.
     return await imageJobs.run(() => encodeAnew(container, order, maxPixels), signal);
@@ -69,21 +77,18 @@ interface Question {
   readonly reencode: FinisherOptions['reencode'];
 }
 
-/** What can be delivered without touching a pixel, and nothing when the picture must be encoded anew. */
-function keptPicture(question: Question): FinishedPicture | undefined {
-  const bytes = keptBytes(question);
-  const { container, order } = question;
-  if (bytes === undefined || container.layout === undefined) return undefined;
-  const isOurs = bytes.buffer !== order.bytes.buffer;
-  const release = isOurs ? () => giveBack(bytes) : undefined;
-  return { bytes, contentType: `image/${container.format}`, size: container.layout.size, release };
+/** A picture that can be delivered without touching a pixel. */
+interface Kept extends Pick<Layout, 'size' | 'rows'> {
+  /** As it came, or cleaned. */
+  readonly parts: readonly Uint8Array[];
 }
 
-/** The bytes as they came, or cleaned. */
-function keptBytes({ container, order, maxPixels, reencode }: Question): Uint8Array | undefined {
+/** What can be delivered without touching a pixel, and nothing when the picture must be encoded anew. */
+function keptParts({ container, order, maxPixels, reencode }: Question): Kept | undefined {
   const { format, bytes, layout } = container;
   if (reencode === 'always' || layout === undefined) return undefined;
-  const { width, height } = layout.size;
+  const { size, rows, signed, cleaned } = layout;
+  const { width, height } = size;
   if (width * height > maxPixels) return undefined;
   if (order.size !== undefined && (width !== order.size.width || height !== order.size.height))
     return undefined;
@@ -92,26 +97,22 @@ function keptBytes({ container, order, maxPixels, reencode }: Question): Uint8Ar
   if (order.compression !== undefined && format !== 'png') return undefined;
   // One byte changed and the manifest's signature is broken. One byte more could be anything.
   const isWhole = bytes.byteLength === order.bytes.byteLength;
-  if (order.contentCredentials && layout.signed && isWhole) return bytes;
-  return layout.cleaned && Buffer.concat(layout.cleaned);
+  const parts = order.contentCredentials && signed && isWhole ? [bytes] : cleaned;
+  return parts && { parts, size, rows };
 }
 
-interface SoundnessQuestion {
-  readonly kept: FinishedPicture;
-  readonly rows: PixelRows | undefined;
-  readonly maxPixels: number;
-  readonly signal: AbortSignal;
-}
-
-/** Whether every pixel decodes, and the compressed pixels of a PNG hold nothing else. */
-async function isSound({ kept, rows, maxPixels, signal }: SoundnessQuestion): Promise<boolean> {
-  const look = async () =>
-    rows === undefined
-      ? (await decodingFault(kept, maxPixels)) === undefined
-      : await areExactly(rows, signal);
-  const answer = await imageJobs.run(look, signal);
-  signal.throwIfAborted();
-  return answer;
+/**
+ * The bytes, if every pixel decodes and the compressed pixels of a PNG hold nothing else. They are put together only
+ * here, so that no picture is held twice while it waits for its turn.
+ */
+async function joinedIfSound(
+  { parts, size, rows }: Kept,
+  { maxPixels, signal }: { readonly maxPixels: number; readonly signal: AbortSignal },
+): Promise<Uint8Array | undefined> {
+  if (rows !== undefined) return (await areExactly(rows, signal)) ? joinParts(parts) : undefined;
+  // A copy: should it not be sound, the encoder has what it was made of.
+  const bytes = Buffer.concat(parts);
+  return (await decodingFault({ bytes, size }, maxPixels)) === undefined ? bytes : undefined;
 }
 
 async function encodeAnew(

@@ -1,6 +1,7 @@
 /** PNG: what its compressed pixels are made of, and whether they are just that (PNG specification, third edition). */
 import { createInflate } from 'node:zlib';
 import type { Size } from '../core/image.js';
+import { giveBack } from '../core/memory.js';
 import type { PixelRows, RowPass } from './container-walk.js';
 
 // Fewer, larger slices cost less; this many bytes hold the event loop for a tenth of a millisecond.
@@ -53,13 +54,18 @@ export async function areExactly({ stream, passes }: PixelRows, signal: AbortSig
         filterAt += 1 + rowBytes;
       }
       filterAt -= slice.length;
+      // zlib goes on writing behind one that is not full.
+      if (slice.byteOffset + slice.length === slice.buffer.byteLength) giveBack(slice);
     }
   } catch (error) {
     signal.throwIfAborted();
     if (isZlibError(error)) return false;
     throw error;
   }
-  return filterAt === 0 && lengths.next().done === true && inflate.bytesWritten === compressed?.length;
+  const isWhole = inflate.bytesWritten === compressed?.length;
+  // Only where zlib came to its end: otherwise it may be at it still.
+  if (compressed !== undefined && stream.length > 1) giveBack(compressed);
+  return filterAt === 0 && lengths.next().done === true && isWhole;
 }
 
 function* rowLengths(passes: readonly RowPass[]): Generator<number, undefined> {

@@ -1,4 +1,5 @@
 /** Base64 decoded as it arrives, strictly. */
+import { roomFor } from '../core/memory.js';
 
 /** Takes the base64 of one picture, piece by piece. */
 export interface Base64Sink {
@@ -17,15 +18,16 @@ const GROUP = 4;
 // Short texts live and die where V8 keeps what is new.
 const SLICE = 16 * 1024;
 
+const FIRST_BYTES = 48 * 1024;
 const USUAL_BYTES = 256 * 1024;
 const MAX_EXPECTED_BYTES = 16 * 1024 * 1024;
 
 /**
  * Makes a sink. Like `decodeBase64` it finds what Node would skip by comparing lengths. Where it is known about how
- * many bytes there will be, they need not be moved as they grow; room that stays empty takes no memory.
+ * many bytes there will be, no more than the first are moved as they grow; room that stays empty takes no memory.
  */
 export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sink {
-  const firstBytes = Math.min(expectedBytes, MAX_EXPECTED_BYTES);
+  const usualBytes = Math.min(expectedBytes, MAX_EXPECTED_BYTES);
   let bytes = Buffer.alloc(0);
   let length = 0;
   let waiting = '';
@@ -35,7 +37,9 @@ export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sin
 
   function reserve(more: number): void {
     if (length + more <= bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(Math.max(firstBytes, 2 * bytes.length, length + more));
+    // The first bytes of a picture come with the last ones of the picture before it, which may have long to wait.
+    const least = bytes.length === 0 ? Math.min(usualBytes, FIRST_BYTES) : usualBytes;
+    const larger = roomFor(Math.max(least, 2 * bytes.length, length + more));
     bytes.copy(larger, 0, 0, length);
     bytes = larger;
   }

@@ -3,6 +3,7 @@
  * with our own words. Adapters hand it to their vendor's SDK.
  */
 import type { IncomingMessage } from 'node:http';
+import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
 import { networkFailure } from './upstream-failure.js';
 import { decodedBody, plainRequest, sendRequest, type UpstreamAgents } from './upstream-request.js';
@@ -127,6 +128,8 @@ async function* capped(
       bytesRead += chunk.byteLength;
       if (bytesRead > maxBytes) throw brokenAnswer('The provider sent more than an answer may hold.', status);
       yield chunk;
+      // Node reads on from one connection, as long as there is more, before it looks at the next.
+      await takeTurn();
     }
   } catch (error) {
     fail(error, signals);
