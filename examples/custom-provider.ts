@@ -1,6 +1,6 @@
 /**
- * A provider of your own: one for a service that draws in jobs, with a key, a price and a safety filter, shown
- * against a local stand-in for that service. Run it with: npx tsx --tsconfig test/tsconfig.json examples/custom-provider.ts
+ * A provider of your own: one for a service that draws in jobs, with a key, a price and a safety filter, shown against
+ * a local stand-in for that service. Run it with: npx tsx --tsconfig test/tsconfig.json examples/custom-provider.ts
  */
 import { once } from 'node:events';
 import { createServer } from 'node:http';

@@ -1,4 +1,8 @@
-/** express-images-router: an Express router for image generation. Providers, storage and budgets have subpaths of their own. */
+/**
+ * express-images-router: an Express router for image generation. Providers, storage and budgets have subpaths of their
+ * own.
+ */
+export type { ImagesRouterControls, SweepControls, SweepReport } from './controls.js';
 export type {
   Balance,
   BudgetStore,
@@ -128,11 +132,5 @@ export type {
   PictureOptions,
   SpendOptions,
 } from './options.js';
-export {
-  createImagesRouter,
-  type ImagesRouter,
-  type ImagesRouterControls,
-  type SweepControls,
-  type SweepReport,
-} from './router.js';
+export { createImagesRouter, type ImagesRouter } from './router.js';
 export type { TransformOptions } from './transform-options.js';

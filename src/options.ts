@@ -54,7 +54,10 @@ export interface MediaOptions {
   readonly maxTtlSeconds?: number | undefined;
   /** How long a picture is kept, in seconds; at least a day, and at least `maxTtlSeconds`. @defaultValue `604800` */
   readonly retentionSeconds?: number | undefined;
-  /** Which smaller versions and other formats of a picture may be asked for; `false` is none. @defaultValue common ones */
+  /**
+   * Which smaller versions and other formats of a picture may be asked for; `false` is none.
+   * @defaultValue common ones
+   */
   readonly transforms?: TransformOptions | false | undefined;
   /**
    * Whether pictures go through this router, or clients are sent to where storage itself serves them. A `HEAD` and what
@@ -66,11 +69,14 @@ export interface MediaOptions {
 
 /** How money is treated when things go wrong. */
 export interface SpendOptions {
-  /** What to book for a call that may or may not have been charged: its ceiling, or what it delivered. @defaultValue `'charge'` */
+  /**
+   * What to book for a call that may or may not have been charged: its ceiling, or what it delivered.
+   * @defaultValue `'charge'`
+   */
   readonly unknownCost?: 'charge' | 'waive' | undefined;
   /**
-   * When the budget store is down: refuse, or draw unmetered. A request with an `Idempotency-Key` is refused either way,
-   * as nobody can tell whether it was drawn before. @defaultValue `'deny'`
+   * When the budget store is down: refuse, or draw unmetered. A request with an `Idempotency-Key` is refused either
+   * way, as nobody can tell whether it was drawn before. @defaultValue `'deny'`
    */
   readonly onStoreFailure?: 'deny' | 'allow' | undefined;
 }
@@ -85,7 +91,8 @@ export interface PictureOptions {
   readonly verify?: 'decode' | 'container' | undefined;
   /**
    * `'needed'` encodes a picture anew only where the request asks for other pixels or another format than came, or
-   * where viewers would show it differently, or where there is more among its pixels; `'always'` encodes every picture, content credentials or not. @defaultValue `'needed'`
+   * where viewers would show it differently, or where there is more among its pixels; `'always'` encodes every picture,
+   * content credentials or not. @defaultValue `'needed'`
    */
   readonly reencode?: 'needed' | 'always' | undefined;
 }

@@ -11,8 +11,8 @@
  *   one counts as spent from that instant, and is moved to `spent` when the next call changes the bucket.
  *
  * A bucket that somebody deleted, or the server evicted, may be made anew while holds on the old one are pending: what
- * is not in it must not be taken out of it, or it would grant too much. Its `birth`, the id of the hold it was made for,
- * tells the two apart; holds of versions before have none, and fit any.
+ * is not in it must not be taken out of it, or it would grant too much. Its `birth`, the id of the hold it was made
+ * for, tells the two apart; holds of versions before have none, and fit any.
  *
  * Every key expires. A bucket outlives the holds on it, whatever `expiresAt` said, so a settlement always finds it, and
  * an app server whose clock is behind cannot have a bucket purged that is still drawn on.

@@ -1,6 +1,7 @@
 /**
- * Writing rows of usage off the path of requests: they wait in a bounded queue, are written in batches, and again
- * until they land, or until a row is found that alone is refused. A row that is lost is told, whole; the money it speaks of is in the budget store all the same.
+ * Writing rows of usage off the path of requests: they wait in a bounded queue, are written in batches, and again until
+ * they land, or until a row is found that alone is refused. A row that is lost is told, whole; the money it speaks of
+ * is in the budget store all the same.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBackOff, untilIdle } from './back-off.js';

@@ -202,7 +202,10 @@ function close({ order, record, backend, tools }: Attempt, latencyMs: number): v
   });
 }
 
-/** What the vendor takes where the host has a price of its own: by the vendor's figures or its table, where there is one. */
+/**
+ * What the vendor takes where the host has a price of its own: by the vendor's figures or its table, where there is
+ * one.
+ */
 function vendorCost(settled: SettledCall, { hostPriced, model }: Backend): number {
   if (!hostPriced || model.price === undefined) return settle(settled).microUsd;
   const share = ceiling(model.price, settled.call) ?? settled.share;

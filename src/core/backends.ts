@@ -1,4 +1,6 @@
-/** The models of all providers by slug, each with everyone who offers it, in the host's order and at the host's price. */
+/**
+ * The models of all providers by slug, each with everyone who offers it, in the host's order and at the host's price.
+ */
 import { ConfigError } from '../errors.js';
 import { isAlias, type ModelAlias, type ModelSettings } from './model-settings.js';
 import { ceiling, isWholePrice } from './prices.js';

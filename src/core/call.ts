@@ -69,7 +69,9 @@ interface Missing {
   readonly tools: CallTools;
 }
 
-/** What the client is told of the pictures a call never answered for: where all backends failed, what the first said. */
+/**
+ * What the client is told of the pictures a call never answered for: where all backends failed, what the first said.
+ */
 function missingError(outcome: CallOutcome, { firstError, order, tools }: Missing): ImagesError {
   if (outcome.type === 'ended') {
     return new ProviderError('shape', 'The provider sent fewer pictures than asked.', { billed: 'unknown' });

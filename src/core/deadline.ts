@@ -1,25 +1,22 @@
-/** One abort signal for a request out of disconnect, time limit and shutdown, and the counting of requests that shutdown waits for. */
+/**
+ * One abort signal for a request out of disconnect, time limit and shutdown, and the counting of requests that shutdown
+ * waits for.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagesError } from '../errors.js';
+import { type Clock, startClock } from './clock.js';
 
 /** Why a request stopped when its client left: nobody is there to be told. */
 export const CLIENT_LEFT: Error = new Error('the client closed the connection');
 
 /** The signals of one request. */
-export interface Deadline {
+export interface Deadline extends Pick<Clock, 'restart' | 'pause'> {
   /** Aborts when the client left or the router shuts down: nothing more is worth doing. */
   readonly signal: AbortSignal;
   /** Also aborts when the time for providers is up; pictures that came by then are still finished and stored. */
   readonly upstream: AbortSignal;
   /** Epoch milliseconds after which nothing more is sent to providers: it would be paid for and cut off. */
   readonly sendBy: number;
-  /** Gives providers the whole time from now on, unless it is up already. */
-  restart(): void;
-  /**
-   * Stops the providers' time while we are the ones to be waited for, until as many `resume` were called, each once, as
-   * were handed out. No request is paused for longer than `maxPausedMs` in all.
-   */
-  pause(): () => void;
   /** To be called when the client's connection closes early. */
   disconnect(): void;
   /** Frees the timer. */
@@ -80,66 +77,6 @@ async function settledWithin(work: Promise<void>, ms: number): Promise<boolean> 
   const inTime = await Promise.race([work.then(() => true), late]);
   timer.abort();
   return inTime;
-}
-
-/** A timer that can stand still. */
-interface Clock extends Pick<Deadline, 'restart' | 'pause'> {
-  /** When it will ring, in epoch milliseconds. */
-  readonly ringsAt: number;
-  stop(): void;
-}
-
-interface ClockOptions {
-  readonly ms: number;
-  readonly maxPausedMs: number;
-  readonly ring: () => void;
-}
-
-function startClock({ ms, maxPausedMs, ring }: ClockOptions): Clock {
-  let left = ms;
-  let pauseLeft = maxPausedMs;
-  let pauses = 0;
-  let since = performance.now();
-  let ringsAt = Date.now() + ms;
-  let stopped = false;
-  let timer = setTimeout(ring, ms);
-
-  /** Takes what passed from what is left, and sets the timer anew. */
-  function turn(wasPaused: boolean): void {
-    const now = performance.now();
-    const passed = now - since;
-    const paused = wasPaused ? Math.min(passed, pauseLeft) : 0;
-    pauseLeft -= paused;
-    left -= passed - paused;
-    ringsAt += paused;
-    since = now;
-    clearTimeout(timer);
-    if (!stopped) timer = setTimeout(ring, Math.max(0, pauses > 0 ? left + pauseLeft : left));
-  }
-
-  return {
-    get ringsAt() {
-      return ringsAt;
-    },
-    restart() {
-      turn(pauses > 0);
-      left = ms;
-      ringsAt = Date.now() + ms;
-      turn(pauses > 0);
-    },
-    pause() {
-      pauses += 1;
-      if (pauses === 1) turn(false);
-      return () => {
-        pauses -= 1;
-        if (pauses === 0) turn(true);
-      };
-    },
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-    },
-  };
 }
 
 /** Makes deadlines. */

@@ -160,7 +160,10 @@ export interface UsageImplausible extends EventBase {
   readonly costMicroUsd: number;
 }
 
-/** The usage store did not take rows; they are tried again until it does, refuses one by itself too often, or the router closes. */
+/**
+ * The usage store did not take rows; they are tried again until it does, refuses one by itself too often, or the router
+ * closes.
+ */
 export interface UsageUnwritten extends EventBase {
   /** Discriminates. */
   readonly type: 'usage.unwritten';
@@ -243,7 +246,10 @@ export interface StorageLost extends EventBase {
   readonly cause: unknown;
 }
 
-/** A picture that was deleted while it was being stored could not be deleted again after it landed: it may be served once more. */
+/**
+ * A picture that was deleted while it was being stored could not be deleted again after it landed: it may be served
+ * once more.
+ */
 export interface StorageUndeleted extends EventBase {
   /** Discriminates. */
   readonly type: 'storage.undeleted';

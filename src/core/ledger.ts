@@ -9,6 +9,7 @@ import type { Budget, Caller } from './caller.js';
 import type { Emit } from './events.js';
 import { refusal } from './refusal.js';
 import { answered, createSettlements, type Settlement } from './settlements.js';
+import { watchSoftLimits } from './soft-limits.js';
 import type { Calendar } from './windows.js';
 
 /** Amounts of a request in each unit budgets can have. */
@@ -108,7 +109,6 @@ export interface Ledger {
 }
 
 const DAY_MS = 86_400_000;
-const MAX_REMEMBERED = 10_000;
 
 function hashed(parts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
@@ -134,8 +134,7 @@ function roomsOf(buckets: readonly Bucket[], left: ReadonlyMap<string, number>):
 export function createLedger(options: LedgerOptions): Ledger {
   const { store, calendar, emit, timeoutMs } = options;
   const settlements = createSettlements({ timeoutMs, emit });
-  /** Bucket keys, and when the turns end that they are of. */
-  const softLimitsPassed = new Map<string, number>();
+  const softLimits = watchSoftLimits(emit);
 
   function bucketsOf(caller: Caller, at: number): readonly Bucket[] {
     if (caller.budgets === 'unlimited') return [];
@@ -195,28 +194,6 @@ export function createLedger(options: LedgerOptions): Ledger {
     return 'skipped';
   }
 
-  /** Raises an event for a bucket that passed its soft limit, once for each turn of its window. */
-  function watchSoftLimits(rooms: readonly BucketRoom[], { caller, requestId }: ReserveOrder): void {
-    for (const { bucket, left } of rooms) {
-      const { limit, softLimit, name } = bucket.budget;
-      const used = limit - left;
-      if (softLimit === undefined || used < limit * softLimit || softLimitsPassed.has(bucket.key)) continue;
-      softLimitsPassed.set(bucket.key, bucket.resetsAt ?? Number.POSITIVE_INFINITY);
-      forgetSoftLimits();
-      const { tenant } = caller;
-      emit({ type: 'budget.soft_limit', level: 'warn', requestId, tenant, budget: name, used, limit });
-    }
-  }
-
-  /** Makes room: first of what belongs to turns that are over, then of what passed first. */
-  function forgetSoftLimits(): void {
-    if (softLimitsPassed.size <= MAX_REMEMBERED) return;
-    const now = Date.now();
-    for (const [key, resetsAt] of softLimitsPassed) if (resetsAt <= now) softLimitsPassed.delete(key);
-    const [oldest] = softLimitsPassed.keys();
-    if (softLimitsPassed.size > MAX_REMEMBERED && oldest !== undefined) softLimitsPassed.delete(oldest);
-  }
-
   async function reserve(order: ReserveOrder): Promise<ReserveOutcome> {
     const { caller, amounts, requestId, once } = order;
     const buckets = bucketsOf(caller, Date.now());
@@ -229,7 +206,7 @@ export function createLedger(options: LedgerOptions): Ledger {
         return [key, Math.max(0, (limits.get(key) ?? 0) - spent - held)];
       });
       const rooms = roomsOf(buckets, new Map(left));
-      watchSoftLimits(rooms, order);
+      softLimits.look(rooms, order);
       return { ok: true, reservation: reservation(result.hold, buckets, requestId), rooms };
     }
     if ('seen' in result) return { ok: false, twin: true };

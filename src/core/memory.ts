@@ -5,8 +5,8 @@ const WORTHWHILE_BYTES = 128 * 1024;
 
 /**
  * Frees the memory of bytes that nobody else has a view of; whoever does all the same finds them empty. A picture in
- * flight outlives the young collections, and V8 answers every 64 MB of such bytes with a full one, which takes as long as
- * ten pictures.
+ * flight outlives the young collections, and V8 answers every 64 MB of such bytes with a full one, which takes as long
+ * as ten pictures.
  */
 export function giveBack({ buffer }: Uint8Array): void {
   if (buffer.byteLength < WORTHWHILE_BYTES || !(buffer instanceof ArrayBuffer)) return;

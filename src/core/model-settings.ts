@@ -9,7 +9,10 @@ export interface ModelAlias {
 
 /** What the host says of a provider's model. */
 export interface ModelSettings {
-  /** Another slug that draws in its place, whatever its life at the vendor. @defaultValue the vendor's successor once it is retired */
+  /**
+   * Another slug that draws in its place, whatever its life at the vendor.
+   * @defaultValue the vendor's successor once it is retired
+   */
   readonly servedBy?: string | undefined;
   /** How qualities translate when another slug draws. @defaultValue the vendor's table */
   readonly qualities?: Readonly<Record<string, string>> | undefined;

@@ -1,4 +1,7 @@
-/** What happens to a picture between provider and client: the port the use case calls, filled by the pipeline. Types only. */
+/**
+ * What happens to a picture between provider and client: the port the use case calls, filled by the pipeline. Types
+ * only.
+ */
 import type { EncodedImage, ImageContentType, ImageFormat, Size } from './image.js';
 
 /** A picture as a provider sent it, and what it has to become. */

@@ -54,7 +54,10 @@ export interface GenerateCall {
   readonly outputFormat: ImageFormat | undefined;
   /** 0 (smallest) to 100 (best), with `outputFormat` only. */
   readonly outputCompression: number | undefined;
-  /** Whole, 0 to 2^32 − 1. Picture `index` of the whole request should use `seed + index`; the router adds the offset of this call. */
+  /**
+   * Whole, 0 to 2^32 − 1. Picture `index` of the whole request should use `seed + index`; the router adds the offset of
+   * this call.
+   */
   readonly seed: number | undefined;
   /** What should not be in the picture. */
   readonly negativePrompt: string | undefined;

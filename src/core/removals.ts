@@ -24,7 +24,10 @@ export interface Removals {
   put(key: string, body: Uint8Array, options: PutOptions): Promise<void>;
   /** True for a key that was deleted while it was being put: nobody may see what is there. */
   hides(key: string): boolean;
-  /** To be called right before storage deletes: what of it is being put at this moment is hidden, and deleted when it has landed. */
+  /**
+   * To be called right before storage deletes: what of it is being put at this moment is hidden, and deleted when it
+   * has landed.
+   */
   hide(isDeleted: (key: string) => boolean): void;
   /** Deletes once more what is not gone yet, until `signal` aborts, and tells what may come back. */
   close(signal: AbortSignal): Promise<void>;
@@ -40,7 +43,9 @@ interface Landing {
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 30_000;
 
-/** Makes them. Asks storage for nothing that it is not asked for itself, unless something is deleted while it is put. */
+/**
+ * Makes them. Asks storage for nothing that it is not asked for itself, unless something is deleted while it is put.
+ */
 export function createRemovals({ storage, storageMs, emit }: RemovalsOptions): Removals {
   const landings = new Map<string, Landing>();
   const hidden = new Set<string>();

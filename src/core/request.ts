@@ -1,4 +1,7 @@
-/** A request as both surfaces hand it to the use case: parsed, of the right types, nothing about a model checked yet. Types only. */
+/**
+ * A request as both surfaces hand it to the use case: parsed, of the right types, nothing about a model checked yet.
+ * Types only.
+ */
 import type { Size } from './image.js';
 import type { GenerateCall } from './provider.js';
 

@@ -1,4 +1,7 @@
-/** Files of pictures that wait for storage: in a private folder among the system's temporary ones, gone with the process. */
+/**
+ * Files of pictures that wait for storage: in a private folder among the system's temporary ones, gone with the
+ * process.
+ */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -23,7 +23,9 @@ export interface Translation {
   readonly warnings: readonly Warning[];
 }
 
-/** Translates settings along the successors of the model asked for. Throws `VALIDATION_ERROR` for a size nobody draws. */
+/**
+ * Translates settings along the successors of the model asked for. Throws `VALIDATION_ERROR` for a size nobody draws.
+ */
 export function translate(
   settings: Translatable,
   { asked, serving, successors }: Pick<Target, 'asked' | 'serving' | 'successors'>,

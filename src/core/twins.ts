@@ -143,8 +143,8 @@ export interface ReplayTools {
 
 /**
  * The events of an earlier request, once more: pictures by their bytes where they are handed over so. Those that were
- * deleted or damaged since, and those that storage never took and that are lost by now, are failures of theirs; where none is
- * left, the first is thrown. So is `STORAGE_ERROR` where storage fails: asking again is free.
+ * deleted or damaged since, and those that storage never took and that are lost by now, are failures of theirs; where
+ * none is left, the first is thrown. So is `STORAGE_ERROR` where storage fails: asking again is free.
  */
 export async function* replay(
   outcome: RequestOutcome,

@@ -1,4 +1,7 @@
-/** Variants: smaller or otherwise encoded versions of stored pictures. The words, and the port that makes them. Types only. */
+/**
+ * Variants: smaller or otherwise encoded versions of stored pictures. The words, and the port that makes them. Types
+ * only.
+ */
 import type { ImageFormat, Size } from './image.js';
 import type { FinishedPicture } from './picture.js';
 

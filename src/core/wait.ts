@@ -1,4 +1,7 @@
-/** Waiting: for promises that may never settle, because plugins hang and must not take a request with them; and for a turn. */
+/**
+ * Waiting: for promises that may never settle, because plugins hang and must not take a request with them; and for a
+ * turn.
+ */
 
 /** A promise's value, or a rejection with `signal.reason` as soon as the signal aborts. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -35,8 +38,8 @@ const ROUND_MS = 8;
 let roundBegan: number | undefined;
 
 /**
- * Resolves at once, and in a later round of the event loop where this one was given out: to be awaited between pieces of
- * work of up to a millisecond, which would otherwise all be done before anybody else is served.
+ * Resolves at once, and in a later round of the event loop where this one was given out: to be awaited between pieces
+ * of work of up to a millisecond, which would otherwise all be done before anybody else is served.
  */
 export async function takeTurn(): Promise<void> {
   while (performance.now() - beginRound() > ROUND_MS) await nextRound();

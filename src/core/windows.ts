@@ -33,7 +33,10 @@ export interface BudgetOptions {
   readonly softLimit?: number | undefined;
   /** IANA name of the zone in which days and months begin. @defaultValue `'UTC'` */
   readonly timeZone?: string | undefined;
-  /** Shows in answers and is part of the ledger key; letters, digits, `-` and `_`. @defaultValue such as `daily-usd-user` */
+  /**
+   * Shows in answers and is part of the ledger key; letters, digits, `-` and `_`.
+   * @defaultValue such as `daily-usd-user`
+   */
   readonly name?: string | undefined;
 }
 
@@ -148,7 +151,9 @@ function clockTurn(at: number, lengthMs: number): Turn {
   return { label: new Date(start).toISOString().slice(0, 16), resetsAt: start + lengthMs };
 }
 
-/** Makes a calendar. It remembers formatters and boundaries of zones, because making one costs far more than asking it. */
+/**
+ * Makes a calendar. It remembers formatters and boundaries of zones, because making one costs far more than asking it.
+ */
 export function createCalendar(): Calendar {
   const formatters = new Map<string, Intl.DateTimeFormat>();
   const boundaries = new Map<string, number>();

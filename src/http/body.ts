@@ -1,4 +1,6 @@
-/** Reading JSON bodies: in bounded memory, to the byte, and with an answer that arrives even when the body is too large. */
+/**
+ * Reading JSON bodies: in bounded memory, to the byte, and with an answer that arrives even when the body is too large.
+ */
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';

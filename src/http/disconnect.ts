@@ -11,8 +11,8 @@ export interface Binding {
 }
 
 /**
- * Closes a response whose client leaves while it stands in line: a client may send its next requests before the first is
- * answered. Node 20 closes only the one that is being sent, and the others would wait for ever.
+ * Closes a response whose client leaves while it stands in line: a client may send its next requests before the first
+ * is answered. Node 20 closes only the one that is being sent, and the others would wait for ever.
  */
 export function closeInLine({ socket }: Request, res: Response): void {
   if (res.socket !== null) return;
@@ -73,8 +73,8 @@ export async function withDeadline<T>(
 }
 
 /**
- * Runs work that has no time limit of its own, such as sending a picture. Shutdown waits for it, and then has the promise
- * reject while the work goes on.
+ * Runs work that has no time limit of its own, such as sending a picture. Shutdown waits for it, and then has the
+ * promise reject while the work goes on.
  */
 export function untilCutOff(deadlines: Deadlines, work: () => Promise<void>): Promise<void> {
   if (deadlines.draining) throw shuttingDown();

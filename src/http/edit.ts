@@ -128,7 +128,9 @@ function placed(files: readonly FormFile[]): readonly Picture[] {
   }));
 }
 
-/** A form knows only text; the schema says which fields are more. What does not read as such stays text and is refused. */
+/**
+ * A form knows only text; the schema says which fields are more. What does not read as such stays text and is refused.
+ */
 function typedFields({ fields }: MultipartForm): unknown {
   return Object.fromEntries(
     [...fields].map(([name, text]) => [name, typedField(generateProperties[name], text)]),

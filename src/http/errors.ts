@@ -156,7 +156,9 @@ export function errorAnswer(
   };
 }
 
-/** Anything thrown, as an error a client may be told: what is not ours becomes `INTERNAL_ERROR` with the rest as cause. */
+/**
+ * Anything thrown, as an error a client may be told: what is not ours becomes `INTERNAL_ERROR` with the rest as cause.
+ */
 export function toImagesError(thrown: unknown): ImagesError {
   // A newer copy of the package may know codes that this one has no face for.
   return isImagesError(thrown) && Object.hasOwn(FACES, thrown.code)

@@ -23,7 +23,9 @@ export type KeyTable =
   | Readonly<Record<string, Caller>>
   | ((sha256Hex: string) => Caller | undefined | Promise<Caller | undefined>);
 
-/** An `identify` for API keys sent as `Authorization: Bearer …`. Throws `ConfigError` for a table that holds plain keys. */
+/**
+ * An `identify` for API keys sent as `Authorization: Bearer …`. Throws `ConfigError` for a table that holds plain keys.
+ */
 export function bearerKeys(table: KeyTable): Identify {
   if (typeof table === 'function') return async (req) => withKey(req, table);
   const callers = new Map(Object.entries(table));

@@ -1,4 +1,7 @@
-/** The steps every endpoint for callers shares, in the order the contract promises: draining, identify, permission, body. */
+/**
+ * The steps every endpoint for callers shares, in the order the contract promises: draining, identify, permission,
+ * body.
+ */
 import type { Caller, Role } from '../core/caller.js';
 import { type Deadlines, shuttingDown } from '../core/deadline.js';
 import { readJson } from './body.js';

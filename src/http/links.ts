@@ -14,7 +14,10 @@ export interface Link {
 
 /** Makes links. */
 export interface Links {
-  /** The base of our URLs for one request, without a slash at its end. Throws `VALIDATION_ERROR` for a `Host` that is none. */
+  /**
+   * The base of our URLs for one request, without a slash at its end. Throws `VALIDATION_ERROR` for a `Host` that is
+   * none.
+   */
   base(req: Request): string;
   /** A link to a stored picture that lives `ttlSeconds`, the usual time unless said. */
   to(picture: StoredPicture, base: string, ttlSeconds?: number): Link;
@@ -30,7 +33,10 @@ export interface LinksOptions {
   readonly publicUrl: string | undefined;
 }
 
-/** `X-Forwarded-Host` where the host app trusts the proxy that sent it, else `Host`. Express 4 and 5 differ in `req.host`. */
+/**
+ * `X-Forwarded-Host` where the host app trusts the proxy that sent it, else `Host`. Express 4 and 5 differ in
+ * `req.host`.
+ */
 export function hostOf(req: Request): string | undefined {
   const trusts: unknown = req.app.get('trust proxy fn');
   const trusted = typeof trusts === 'function' && trusts(req.socket.remoteAddress, 0) === true;

@@ -1,4 +1,6 @@
-/** The media proxy: stored pictures, and smaller or otherwise encoded versions of them, for whoever has a signed link. */
+/**
+ * The media proxy: stored pictures, and smaller or otherwise encoded versions of them, for whoever has a signed link.
+ */
 import { ImagesError } from '../errors.js';
 import type { LinkSigner } from '../media/link.js';
 import { type MediaFile, parseMediaFile, pictureKey } from '../media/picture-id.js';

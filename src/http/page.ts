@@ -17,7 +17,9 @@ export function cursorAfter(key: string): string {
   return Buffer.from(key).toString('base64url');
 }
 
-/** Reads `limit` and `cursor`. Throws `VALIDATION_ERROR` for a limit out of bounds, and for a cursor never given out. */
+/**
+ * Reads `limit` and `cursor`. Throws `VALIDATION_ERROR` for a limit out of bounds, and for a cursor never given out.
+ */
 export function pageOf(query: URLSearchParams): Page {
   const limit = query.get('limit') ?? String(DEFAULT_LIMIT);
   if (!/^\d{1,4}$/.test(limit) || Number(limit) < 1 || Number(limit) > MAX_LIMIT) {

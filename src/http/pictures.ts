@@ -1,4 +1,6 @@
-/** The endpoints that make pictures, on both surfaces: one handler, told how its surface and operation read and write. */
+/**
+ * The endpoints that make pictures, on both surfaces: one handler, told how its surface and operation read and write.
+ */
 import type { Response } from 'express';
 import type { Once } from '../core/budget.js';
 import type { Caller } from '../core/caller.js';

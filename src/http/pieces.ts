@@ -28,8 +28,8 @@ export function pictureObject(
   return ['{"b64_json":"', { bytes, release }, others === '}' ? '"}' : `",${others}`];
 }
 
-// Whole groups of three bytes, so that base64 of the slices is base64 of the whole. Slices of 96 KB take V8 seven times as
-// long in all: texts of 128 KB and more are kept elsewhere.
+// Whole groups of three bytes, so that base64 of the slices is base64 of the whole. Slices of 96 KB take V8 seven times
+// as long in all: texts of 128 KB and more are kept elsewhere.
 const SLICE_BYTES = 48 * 1024;
 const SLICE_LENGTH = 64 * 1024;
 // Each write costs as much as moving a hundred kilobytes.

@@ -9,9 +9,9 @@ const PATIENCE_MS = 1_000;
 type Next = () => Promise<RequestEvent | undefined>;
 
 /**
- * The same events at the client's pace, as long as it keeps up: then nothing is held for it. Once it has taken longer than
- * `patienceMs` over one of them, the others are read to their end meanwhile; pictures wait in files, previews are left
- * out, and nobody is served any more once `signal` has aborted.
+ * The same events at the client's pace, as long as it keeps up: then nothing is held for it. Once it has taken longer
+ * than `patienceMs` over one of them, the others are read to their end meanwhile; pictures wait in files, previews are
+ * left out, and nobody is served any more once `signal` has aborted.
  */
 export async function* readAhead(
   events: AsyncGenerator<RequestEvent, void>,

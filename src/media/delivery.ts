@@ -68,8 +68,8 @@ export interface DeliveryPlan {
 
 /**
  * Headers of every answer, whatever its status: a 304 updates those of the copy a browser keeps, an error is nothing to
- * run either, and a host that sets stricter ones for its own pages (as helmet does) would lock pictures out of the pages
- * they were drawn for.
+ * run either, and a host that sets stricter ones for its own pages (as helmet does) would lock pictures out of the
+ * pages they were drawn for.
  */
 export const SAFE_HEADERS = {
   'X-Content-Type-Options': 'nosniff',

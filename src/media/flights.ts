@@ -1,7 +1,10 @@
 /** Work that several requests want at once is done once. */
 import { unlessAborted } from '../core/wait.js';
 
-/** Joins a flight, or starts it. Rejects with `signal.reason` when aborted; the flight goes on while anybody waits for it. */
+/**
+ * Joins a flight, or starts it. Rejects with `signal.reason` when aborted; the flight goes on while anybody waits for
+ * it.
+ */
 export type Share<T> = (
   key: string,
   signal: AbortSignal,

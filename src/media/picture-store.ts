@@ -28,7 +28,10 @@ export interface PictureStoreOptions {
 export const ATTEMPTS = 3;
 const FIRST_RETRY_MS = 100;
 
-/** Makes the function that keeps pictures. It tries storage a few times, then the spool, before it throws `STORAGE_ERROR`. */
+/**
+ * Makes the function that keeps pictures. It tries storage a few times, then the spool, before it throws
+ * `STORAGE_ERROR`.
+ */
 export function createPictureStore(options: PictureStoreOptions): StorePicture {
   const { storage, spool, retentionSeconds, storageMs, emit } = options;
 
@@ -67,8 +70,8 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
 }
 
 /**
- * When a picture was made, in epoch milliseconds. Not when storage took it, which can be twice: a picture that waited in
- * the spool would seem to change.
+ * When a picture was made, in epoch milliseconds. Not when storage took it, which can be twice: a picture that waited
+ * in the spool would seem to change.
  */
 export function madeAt({ metadata, storedAt }: StoredInfo): number {
   return Number.isSafeInteger(metadata.made) ? Number(metadata.made) : storedAt;

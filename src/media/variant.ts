@@ -104,9 +104,9 @@ interface Choice {
 }
 
 /**
- * The format a client likes best, of equal ones the smallest. AVIF and WebP it must name: what it does not name it may not
- * show, and every browser sends a wildcard too. For a client that names neither, PNG and JPEG stay as they are and the
- * others become PNG, which keeps what is transparent.
+ * The format a client likes best, of equal ones the smallest. AVIF and WebP it must name: what it does not name it may
+ * not show, and every browser sends a wildcard too. For a client that names neither, PNG and JPEG stay as they are and
+ * the others become PNG, which keeps what is transparent.
  */
 function chooseFormat({ accept, own, formats, isKept, pixels }: Choice): ImageFormat {
   const weights = weightsOf(accept);
@@ -121,7 +121,10 @@ function chooseFormat({ accept, own, formats, isKept, pixels }: Choice): ImageFo
   return offers.find(({ weight }) => weight > 0 && weight === best)?.format ?? fallback;
 }
 
-/** How much a client likes each media range its `Accept` header names, from 0, which refuses it, to 1 (RFC 9110, 12.5.1). */
+/**
+ * How much a client likes each media range its `Accept` header names, from 0, which refuses it, to 1 (RFC 9110,
+ * 12.5.1).
+ */
 function weightsOf(accept = ''): ReadonlyMap<string, number> {
   const weights = new Map<string, number>();
   for (const range of accept.split(',')) {

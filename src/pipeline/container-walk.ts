@@ -1,4 +1,6 @@
-/** What the walks over the four containers share: the shape of what they find, their bounds, and what they look into. */
+/**
+ * What the walks over the four containers share: the shape of what they find, their bounds, and what they look into.
+ */
 import type { Size } from '../core/image.js';
 
 /**

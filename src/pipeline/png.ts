@@ -22,7 +22,8 @@ const SIGNATURE_BYTES = 8;
 const CHUNK_OVERHEAD = 12;
 const HEADER_END = 33;
 
-// The largest profiles have half as much. A megabyte that inflates to nothing keeps a core busy for a tenth of a second.
+// The largest profiles have half as much. A megabyte that inflates to nothing keeps a core busy for a tenth of a
+// second.
 const MAX_COMPRESSED_PROFILE_BYTES = 1024 * 1024;
 
 // Critical chunks in the order that the specification asks for, ancillary ones wherever they like.
@@ -183,12 +184,17 @@ function clean(data: Buffer, chunks: readonly Chunk[]): readonly Uint8Array[] | 
   return [data.subarray(0, HEADER_END), MARK, ...shown, pixels, END];
 }
 
-/** Whether a chunk changes nothing: the palette of a picture that has all colours is a hint for screens that have not. */
+/**
+ * Whether a chunk changes nothing: the palette of a picture that has all colours is a hint for screens that have not.
+ */
 function isIdle(type: string, { colours }: Header): boolean {
   return type === 'PLTE' && (colours === TRUECOLOUR || colours === TRUECOLOUR_WITH_ALPHA);
 }
 
-/** Whether a palette, if there is one, is where all decoders look for it, and no more is said to be transparent than it has. */
+/**
+ * Whether a palette, if there is one, is where all decoders look for it, and no more is said to be transparent than it
+ * has.
+ */
 function isPaletteSound(showing: readonly Chunk[]): boolean {
   const palette = showing.find(({ type }) => type === 'PLTE');
   const transparency = showing.find(({ type }) => type === 'tRNS');

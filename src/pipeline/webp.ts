@@ -123,7 +123,9 @@ function layoutOf(found: Found, canvas: Canvas): Layout | undefined {
   };
 }
 
-/** Whether the header speaks of a chunk of transparency; one that is not compressed has a byte for each pixel (2.7.1.2). */
+/**
+ * Whether the header speaks of a chunk of transparency; one that is not compressed has a byte for each pixel (2.7.1.2).
+ */
 function isAlphaWanted(found: Found, { width, height, hasAlpha }: Canvas): boolean {
   const alpha = bodyOf(found, 'ALPH');
   if (alpha === undefined) return true;

@@ -18,7 +18,10 @@ export type RequestField =
 export interface OpenAIModel {
   /** What the router is told. */
   readonly model: Model;
-  /** Fields it takes, `moderation` only for drawing and `input_fidelity` only for edits; OpenAI answers 400 to any other. */
+  /**
+   * Fields it takes, `moderation` only for drawing and `input_fidelity` only for edits; OpenAI answers 400 to any
+   * other.
+   */
   readonly takes: readonly RequestField[];
 }
 

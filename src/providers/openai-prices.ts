@@ -23,7 +23,9 @@ const PREVIEW_TOKENS = 100;
  */
 const TILED_INPUT_TOKENS = { low: 65 + 4 * 129, high: 65 + 4 * 129 + 6240 } as const;
 
-/** At models with free sizes: at most 1,536 patches of 32 pixels, found by measuring, community.openai.com/t/1382940. */
+/**
+ * At models with free sizes: at most 1,536 patches of 32 pixels, found by measuring, community.openai.com/t/1382940.
+ */
 const PATCHED_INPUT_TOKENS = 1536;
 
 /** Dollars per picture by quality. */

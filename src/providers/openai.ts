@@ -163,7 +163,9 @@ const OPENAI_URL = 'https://api.openai.com/v1';
 /** The call's signal is the deadline; the SDK's own timer gets the longest a timer can hold. */
 const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** Everything the SDK would otherwise read from the environment is said, and its logger, which prints prompts, is off. */
+/**
+ * Everything the SDK would otherwise read from the environment is said, and its logger, which prints prompts, is off.
+ */
 function ownClient({ apiKey, baseURL, organization, project, azure }: OpenAIOptions): OpenAI {
   const common = { adminAPIKey: null, webhookSecret: null, logLevel: 'off' } as const;
   if (azure === undefined) {

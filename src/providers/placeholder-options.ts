@@ -61,7 +61,9 @@ export interface PlaceholderOptions {
 /** What differs from the built-in model. */
 export type PlaceholderModel = Readonly<Partial<Model>>;
 
-/** The built-in model. It can do all that the contract knows, so that any client feature can be tried without paying. */
+/**
+ * The built-in model. It can do all that the contract knows, so that any client feature can be tried without paying.
+ */
 export const SKETCH: Model = {
   slug: 'placeholder/sketch',
   upstreamId: 'sketch',

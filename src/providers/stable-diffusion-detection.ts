@@ -47,8 +47,8 @@ export async function detectProtocol(server: DiffusionServer): Promise<Diffusion
 }
 
 /**
- * Finds the full title of a checkpoint. Servers silently draw with another one where they do not know it, so one that is
- * not listed is refused: throws `account`.
+ * Finds the full title of a checkpoint. Servers silently draw with another one where they do not know it, so one that
+ * is not listed is refused: throws `account`.
  */
 export async function findCheckpoint(server: DiffusionServer, name: string): Promise<string> {
   const listed = await server.ask('/sdapi/v1/sd-models');

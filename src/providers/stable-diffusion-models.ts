@@ -24,8 +24,8 @@ export type ModelOffer = {
    */
   readonly like?: string | undefined;
   /**
-   * What to draw with: a checkpoint of an `sdapi` server (title, model name or file), which is looked up there before it
-   * is used; the model's id elsewhere.
+   * What to draw with: a checkpoint of an `sdapi` server (title, model name or file), which is looked up there before
+   * it is used; the model's id elsewhere.
    * @defaultValue whatever the server has loaded; the row's own at Stability
    */
   readonly checkpoint?: string | undefined;

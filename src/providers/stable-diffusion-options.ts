@@ -82,9 +82,9 @@ export interface StableDiffusionOptions {
    */
   readonly allow?: AllowedSettings | undefined;
   /**
-   * Calls the server is given at once; the others wait in line. Servers of one's own draw one picture at a time. They go
-   * on with a call that was abandoned, so the next one waits for as long as drawing usually takes. Calls whose time is
-   * up before their turn are not sent and not booked: `BACKEND_RATE_LIMITED`, free to retry.
+   * Calls the server is given at once; the others wait in line. Servers of one's own draw one picture at a time. They
+   * go on with a call that was abandoned, so the next one waits for as long as drawing usually takes. Calls whose time
+   * is up before their turn are not sent and not booked: `BACKEND_RATE_LIMITED`, free to retry.
    * @defaultValue `1`; unbounded at Stability
    */
   readonly concurrency?: number | undefined;

@@ -3,9 +3,9 @@ import type { GenerateCall } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 
 /**
- * Refuses prompts with the control tag of stable-diffusion.cpp, in any spelling: what is inside it overrides size, steps
- * and batch of a request. Other syntax (`<lora:…>`, `(word:1.2)`, wildcards) is left to the server: it stays within the
- * picture. Throws `rejected`.
+ * Refuses prompts with the control tag of stable-diffusion.cpp, in any spelling: what is inside it overrides size,
+ * steps and batch of a request. Other syntax (`<lora:…>`, `(word:1.2)`, wildcards) is left to the server: it stays
+ * within the picture. Throws `rejected`.
  */
 export function refuseControlTags({ prompt, negativePrompt = '' }: GenerateCall): void {
   const faulty = Object.entries({ prompt, negative_prompt: negativePrompt }).find(([, text]) => hasTag(text));

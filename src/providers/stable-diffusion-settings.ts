@@ -124,7 +124,9 @@ export function allowedKeys({ allow = {} }: SettingOptions): readonly string[] {
   return KEYS.filter((key) => allow[key] !== undefined);
 }
 
-/** The settings of one call: what the client chose where it may, else the host's. Throws `rejected` beyond the bounds. */
+/**
+ * The settings of one call: what the client chose where it may, else the host's. Throws `rejected` beyond the bounds.
+ */
 export function settingsOf(options: SettingOptions, metadata: Metadata): Settings {
   const chosen = KEYS.map((key) => {
     const allowed = options.allow?.[key];

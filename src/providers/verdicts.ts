@@ -1,4 +1,7 @@
-/** What answers of vendors come to, in the same words whoever the vendor is, and how the little that is kept of them is read. */
+/**
+ * What answers of vendors come to, in the same words whoever the vendor is, and how the little that is kept of them is
+ * read.
+ */
 import type { Billed, ProviderErrorKind } from '../errors.js';
 
 /** What one kind of answer means. */
@@ -60,7 +63,9 @@ export const ODD: Verdict = {
   message: "The provider's answer has an unexpected status.",
 };
 
-/** A code or type of an error, if that is what it is: words, because without digits and dashes no key passes for one. */
+/**
+ * A code or type of an error, if that is what it is: words, because without digits and dashes no key passes for one.
+ */
 export function word(value: unknown): string | undefined {
   return typeof value === 'string' && /^[A-Za-z_]{1,64}$/.test(value) ? value : undefined;
 }

@@ -22,7 +22,10 @@ export function isMissing(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
-/** True when an error says that the file system has no such operation for folders, as on Windows and some network volumes. */
+/**
+ * True when an error says that the file system has no such operation for folders, as on Windows and some network
+ * volumes.
+ */
 export function isUnsupported(error: unknown): boolean {
   const code = systemCode(error);
   return code === 'EINVAL' || code === 'ENOTSUP' || code === 'EPERM' || code === 'EISDIR';

@@ -7,7 +7,10 @@ import { isMissing, isTaken, isUnsupported } from './faults.js';
 // A sweep may remove the empty folder a writer has just made; nobody loses that race again and again but by a fault.
 const MOVE_ATTEMPTS = 10;
 
-/** Makes a folder and those above it, where they are missing. (Node's own recursive `mkdir` reports a full disk as a missing folder.) */
+/**
+ * Makes a folder and those above it, where they are missing. (Node's own recursive `mkdir` reports a full disk as a
+ * missing folder.)
+ */
 export async function makeFolder(directory: string): Promise<void> {
   try {
     await mkdir(directory);

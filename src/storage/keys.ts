@@ -1,4 +1,6 @@
-/** The grammar of storage keys, checked again by each storage that ships: whoever calls it, a key never leaves its root. */
+/**
+ * The grammar of storage keys, checked again by each storage that ships: whoever calls it, a key never leaves its root.
+ */
 import type { SweepOptions } from '../core/storage.js';
 
 const MAX_KEY_BYTES = 200;

@@ -17,7 +17,9 @@ export interface BodyOptions {
   readonly signal: AbortSignal | undefined;
   /** What is known of its bytes before they are read. */
   readonly soundness: Soundness;
-  /** Where memory for chunks comes from, and goes as soon as the next one is asked for; `undefined` takes new memory. */
+  /**
+   * Where memory for chunks comes from, and goes as soon as the next one is asked for; `undefined` takes new memory.
+   */
   readonly buffers: ChunkBuffers | undefined;
 }
 

@@ -1,4 +1,7 @@
-/** A bucket: the operations of an S3 server that a storage needs, through the SDK. Errors are named, missing objects are `undefined`. */
+/**
+ * A bucket: the operations of an S3 server that a storage needs, through the SDK. Errors are named, missing objects are
+ * `undefined`.
+ */
 import type { Readable } from 'node:stream';
 import {
   DeleteObjectCommand,

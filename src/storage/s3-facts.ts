@@ -59,8 +59,8 @@ export function decodeFacts({ key, size, contentType, facts = {} }: ServedObject
 }
 
 /**
- * When the object of a key expires by its facts, in epoch milliseconds; `undefined` for one that is none of ours. Others
- * who use the bucket may say of their objects when they expire, too, and mean something else.
+ * When the object of a key expires by its facts, in epoch milliseconds; `undefined` for one that is none of ours.
+ * Others who use the bucket may say of their objects when they expire, too, and mean something else.
  */
 export function expiryOf(key: string, facts: ServedObject['facts']): number | undefined {
   return facts?.key === key ? readInstant(facts['expires-at']) : undefined;

@@ -9,7 +9,8 @@ const SKEWED = 'The clocks of this machine and of the media storage differ.';
 const UNREACHABLE = 'The media storage cannot be reached.';
 const FAILED = 'The media storage failed.';
 
-// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and, for HEAD, whose answers name nothing, the status.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html and, for HEAD, whose answers name nothing, the
+// status.
 const BY_NAME: Readonly<Record<string, string>> = {
   NoSuchBucket: 'The bucket of the media storage does not exist.',
   AccessDenied: REFUSED,

@@ -6,13 +6,20 @@ import { ConfigError } from '../errors.js';
 export interface S3Options {
   /** The bucket; it must exist. */
   readonly bucket: string;
-  /** What every key in the bucket starts with, such as `media`; segments of letters, digits and `!_.*'()-` joined by `/`. @defaultValue nothing */
+  /**
+   * What every key in the bucket starts with, such as `media`; segments of letters, digits and `!_.*'()-` joined by
+   * `/`.
+   * @defaultValue nothing
+   */
   readonly prefix?: string | undefined;
   /** The bucket's region. @defaultValue `us-east-1` with an `endpoint`, else what the SDK finds in its environment */
   readonly region?: string | undefined;
   /** URL of a server that is not AWS: Ceph, MinIO, R2, Garage. @defaultValue AWS */
   readonly endpoint?: string | undefined;
-  /** Names the bucket in the path of URLs instead of their host. @defaultValue `true` with an `endpoint`, else `false` */
+  /**
+   * Names the bucket in the path of URLs instead of their host.
+   * @defaultValue `true` with an `endpoint`, else `false`
+   */
   readonly forcePathStyle?: boolean | undefined;
   /** Keys, or a function that gets them. @defaultValue what the SDK finds in its environment */
   readonly credentials?: S3ClientConfig['credentials'] | undefined;

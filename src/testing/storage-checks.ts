@@ -10,9 +10,9 @@ import { type CreateStorage, toCheck } from './storage/subject.js';
 export type { CreateStorage } from './storage/subject.js';
 
 /**
- * What every `MediaStorage` promises, as checks for any test runner or a deployment. Optional methods are looked for on the
- * storage itself; where one is missing its checks answer `notApplicable`. They store up to 50 MB, and a
- * thousand small objects where there is a `list`: seconds on a disk, a minute on a distant server.
+ * What every `MediaStorage` promises, as checks for any test runner or a deployment. Optional methods are looked for on
+ * the storage itself; where one is missing its checks answer `notApplicable`. They store up to 50 MB, and a thousand
+ * small objects where there is a `list`: seconds on a disk, a minute on a distant server.
  */
 export const storageChecks: readonly Check<CreateStorage>[] = [
   ...putChecks,

@@ -1,6 +1,6 @@
 /**
- * What usage costs after a year: ten million rows of one tenant, in SQLite and PostgreSQL.
- * `npx tsx --tsconfig test/tsconfig.json test/bench/usage.ts [rows]` takes some minutes and about 12 GB of the temporary folder.
+ * What usage costs after a year: ten million rows of one tenant, in SQLite and PostgreSQL. `npx tsx --tsconfig
+ * test/tsconfig.json test/bench/usage.ts [rows]` takes some minutes and about 12 GB of the temporary folder.
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';

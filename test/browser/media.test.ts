@@ -1,4 +1,6 @@
-/** Served pictures in a real browser: nothing that is stored ever runs, downloads have the right names, versions show. */
+/**
+ * Served pictures in a real browser: nothing that is stored ever runs, downloads have the right names, versions show.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Browser, BrowserContext } from 'playwright-core';

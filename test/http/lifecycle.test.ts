@@ -376,7 +376,10 @@ test('a provider that fails after it was given up becomes no unhandled rejection
   await sleep(20);
 });
 
-/** A storage whose bodies wait, after their first bytes, for `release()`; it says whether it was closed before they ended. */
+/**
+ * A storage whose bodies wait, after their first bytes, for `release()`; it says whether it was closed before they
+ * ended.
+ */
 function slowStorage() {
   const memory = memoryStorage();
   let release: () => void = () => undefined;

@@ -1,4 +1,6 @@
-/** Each answer the media route can give, with what every one of them carries, and what the OpenAPI document says of it. */
+/**
+ * Each answer the media route can give, with what every one of them carries, and what the OpenAPI document says of it.
+ */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { filesystem } from '../../src/storage/filesystem.js';

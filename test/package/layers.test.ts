@@ -57,8 +57,13 @@ const LAYERS: Readonly<Record<string, Layer>> = {
     may: ['core/', 'errors', 'model-options', 'option-checks', 'transform-options'],
     types: ['http/identify'],
   },
+  controls: {
+    may: ['errors', 'media/picture-id', 'media/verify', 'node:'],
+    types: ['core/', 'http/openapi', 'options', 'providers/upstream-request'],
+  },
   router: {
     may: [
+      'controls',
       'core/',
       'pipeline/',
       'media/',
@@ -73,7 +78,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
   },
   index: {
     may: ['router', 'options', 'core/', 'errors', 'http/identify'],
-    types: ['http/openapi', 'transform-options'],
+    types: ['controls', 'http/openapi', 'transform-options'],
   },
 };
 

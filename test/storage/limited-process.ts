@@ -1,4 +1,7 @@
-/** A process that may write no file above a size: puts a big object and says what came of it. `limited-process.ts <root>`. */
+/**
+ * A process that may write no file above a size: puts a big object and says what came of it. `limited-process.ts
+ * <root>`.
+ */
 import { isImagesError } from '../../src/errors.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { factsOf, keyOf } from './samples.js';

@@ -1,6 +1,6 @@
 /**
- * Local servers in the place of Stable Diffusion, one per protocol, that behave as the real ones do, warts included. What
- * they share is here: they draw one picture at a time behind a lock, and go on drawing when a client has left.
+ * Local servers in the place of Stable Diffusion, one per protocol, that behave as the real ones do, warts included.
+ * What they share is here: they draw one picture at a time behind a lock, and go on drawing when a client has left.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';

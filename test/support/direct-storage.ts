@@ -1,4 +1,6 @@
-/** A storage whose clients can fetch from it directly, by signed URLs of a server of its own; with a flaw, if wanted. */
+/**
+ * A storage whose clients can fetch from it directly, by signed URLs of a server of its own; with a flaw, if wanted.
+ */
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

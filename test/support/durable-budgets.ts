@@ -32,7 +32,8 @@ const OPEN = {
     };
   },
   async redis(url) {
-    // The driver's own patience with a command it could not send yet is 5 seconds: too little for a flood on a busy machine.
+    // The driver's own patience with a command it could not send yet is 5 seconds: too little for a flood on a busy
+    // machine.
     const client = createClient({ url, commandOptions: { timeout: 60_000 } }).on('error', ignored);
     await client.connect();
     return {

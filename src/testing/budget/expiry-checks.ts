@@ -1,4 +1,6 @@
-/** Checks of buckets that expire: until then they count like any other. Budgets by the day or month are such buckets. */
+/**
+ * Checks of buckets that expire: until then they count like any other. Budgets by the day or month are such buckets.
+ */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Check } from '../check.js';

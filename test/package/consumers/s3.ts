@@ -1,4 +1,6 @@
-/** An app that keeps its pictures in a bucket of the S3 server whose URL is given, by the AWS SDK beside the package. */
+/**
+ * An app that keeps its pictures in a bucket of the S3 server whose URL is given, by the AWS SDK beside the package.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
