@@ -32,7 +32,7 @@ export async function within<T>(promise: Promise<T>, milliseconds: number, late:
 }
 
 // What a crowd of requests has at once of each round of the event loop, so that no other connection waits much longer.
-const ROUND_MS = 8;
+const ROUND_MS = 3;
 
 /** When this round began. There is one event loop in a process, whoever asks. */
 let roundBegan: number | undefined;

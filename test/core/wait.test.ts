@@ -32,7 +32,7 @@ test('a crowd that takes turns lets others in between', async () => {
     }
   };
   await Promise.all(Array.from({ length: 100 }, member));
-  // 500 milliseconds of work, at most some ten of them in a round.
+  // 500 milliseconds of work, at most a few of them in a round.
   assert.ok(rounds() >= 10, 'the event loop went round meanwhile');
 });
 
