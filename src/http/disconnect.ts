@@ -74,12 +74,17 @@ export async function withDeadline<T>(
 
 /**
  * Runs work that has no time limit of its own, such as sending a picture. Shutdown waits for it, and then has the
- * promise reject while the work goes on.
+ * promise reject while the work goes on. Work that is done at once answers with `undefined`.
  */
-export function untilCutOff(deadlines: Deadlines, work: () => Promise<void>): Promise<void> {
+export function untilCutOff(
+  deadlines: Deadlines,
+  work: () => Promise<void> | undefined,
+): Promise<void> | undefined {
   if (deadlines.draining) throw shuttingDown();
+  const working = work();
+  if (working === undefined) return undefined;
   return new Promise((resolve, reject) => {
     const release = deadlines.hold(reject);
-    work().finally(release).then(resolve, reject);
+    working.finally(release).then(resolve, reject);
   });
 }

@@ -25,13 +25,13 @@ export interface HandleOptions {
 /** Serves one method of an endpoint. Throws what the client is to be told. */
 export type Handler = (exchange: Exchange) => Promise<void> | void;
 
-/** The methods of an endpoint, and what all its answers carry. `HEAD` is served by `GET`. */
+/** The methods of an endpoint, and what its errors carry. `HEAD` is served by `GET`. */
 export interface Methods {
   /** Serves GET, and HEAD. */
   readonly GET?: Handler;
   /** Serves POST. */
   readonly POST?: Handler;
-  /** Headers of every answer, errors included, unless the handler sets others. */
+  /** Headers of every error. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -64,7 +64,6 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
     const exchange: Exchange = { req, res, surface, requestId };
     closeInLine(req, res);
     res.setHeader('X-Request-Id', requestId);
-    for (const [name, value] of Object.entries(methods.headers ?? {})) res.setHeader(name, value);
     const method = req.method === 'HEAD' ? 'GET' : req.method;
     const handler = method === 'GET' || method === 'POST' ? methods[method] : undefined;
     const serve = async () => {
@@ -72,13 +71,17 @@ export function handle(options: HandleOptions, methods: Methods): RequestHandler
       await handler(exchange);
     };
     serve()
-      .catch((thrown: unknown) => answerError(exchange, thrown, emit))
+      .catch((thrown: unknown) => answerError(exchange, thrown, { emit, methods }))
       // An error that cannot even be told must not end the process.
       .catch(() => res.destroy());
   };
 }
 
-function answerError({ req, res, surface, requestId }: Exchange, thrown: unknown, emit: Emit): void {
+function answerError(
+  { req, res, surface, requestId }: Exchange,
+  thrown: unknown,
+  { emit, methods }: { readonly emit: Emit; readonly methods: Methods },
+): void {
   // Nobody is there to be told.
   if (thrown === CLIENT_LEFT) return;
   const error = toImagesError(thrown);
@@ -90,7 +93,7 @@ function answerError({ req, res, surface, requestId }: Exchange, thrown: unknown
     res.destroy();
     return;
   }
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  for (const [name, value] of Object.entries({ ...methods.headers, ...headers })) res.setHeader(name, value);
   sendJson(res, status, body);
 }
 

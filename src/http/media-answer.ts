@@ -1,7 +1,7 @@
 /** Answers with what is stored under a key, or with bytes at hand: plans, headers, body. */
 import { ServerResponse } from 'node:http';
 import type { Emit } from '../core/events.js';
-import type { StoredInfo, StoredObject } from '../core/storage.js';
+import type { StoredInfo } from '../core/storage.js';
 import {
   type DeliveryPlan,
   type DeliveryRequest,
@@ -41,13 +41,12 @@ export interface Served {
 
 /** Answers requests for pictures. */
 export interface MediaAnswers {
+  /** Answers at once, without a look-up, what needs none; `false` when it does. */
+  known(exchange: Exchange, served: Served): boolean;
   /** Answers with what is stored; `false` when it is not there. Throws `STORAGE_ERROR`. */
   stored(exchange: Exchange, served: Served): Promise<boolean>;
   /** Answers without a body where the conditions of the request ask for none; `false` when they do not. */
-  unread(
-    exchange: Exchange,
-    served: Omit<Served, 'version'> & { readonly version: ServedVersion },
-  ): Promise<boolean>;
+  unread(exchange: Exchange, served: Omit<Served, 'version'> & { readonly version: ServedVersion }): boolean;
   /** Answers with bytes at hand. */
   bytes(
     exchange: Exchange,
@@ -58,9 +57,10 @@ export interface MediaAnswers {
   ): Promise<void>;
 }
 
-type Body = Pick<StoredObject, 'body'> & Pick<SizedBody, 'isLent'>;
-
-interface Answer extends DeliveryPlan, Pick<Served, 'key' | 'varies' | 'discard'> {}
+interface Sendable extends Omit<SizedBody, 'length'> {
+  /** What it is. */
+  readonly of: Pick<Served, 'key' | 'varies' | 'discard'>;
+}
 
 /** What answers take. */
 export interface MediaAnswersOptions {
@@ -75,33 +75,23 @@ const SLICE_BYTES = 64 * 1024;
 
 /** Makes the answers. A body that breaks breaks the connection; a client that leaves closes its source. */
 export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): MediaAnswers {
-  async function send(exchange: Exchange, plan: Answer, object?: Body) {
+  async function sendObject(exchange: Exchange, plan: DeliveryPlan, { of, body, isLent }: Sendable) {
     const { res, requestId } = exchange;
-    // The client left, or shutdown had it told so, while storage was asked.
-    if (res.destroyed || res.headersSent) {
-      if (object !== undefined) await closeUnread(object);
-      return;
-    }
-    res.statusCode = plan.status;
-    for (const [name, value] of Object.entries(plan.headers)) res.setHeader(name, value);
-    if (plan.varies) res.vary('Accept');
-    if (object === undefined) {
-      res.end();
-      return;
-    }
+    if (!begin(exchange, plan, of)) return closeUnread({ body });
     try {
-      await sendBody(res, { ...object, length: Number(plan.headers['Content-Length']) });
+      await sendBody(res, { body, length: Number(plan.headers['Content-Length']), isLent });
     } catch (cause) {
-      reportStorage(emit, { operation: 'get', key: plan.key, requestId, cause });
+      reportStorage(emit, { operation: 'get', key: of.key, requestId, cause });
       // Breaking the connection is the only way left to say that the body is not whole.
       res.destroy();
-      if (isDamage(cause)) await plan.discard?.();
+      if (isDamage(cause)) await of.discard?.();
     }
   }
 
   function plan(exchange: Exchange, served: Served, info: StoredInfo) {
     const { size, contentType } = info;
-    return planOf(exchange, { ...served, version: { ...served.version(info), size, contentType } });
+    const { tag, storedAt } = served.version(info);
+    return planOf(exchange, served, { tag, storedAt, size, contentType });
   }
 
   async function storedWhole(exchange: Exchange, served: Served): Promise<boolean> {
@@ -112,7 +102,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       await closeUnread(object);
       return false;
     }
-    await send(exchange, plan(exchange, served, object), { body: object.body, isLent });
+    await sendObject(exchange, plan(exchange, served, object), { of: served, body: object.body, isLent });
     return true;
   }
 
@@ -123,8 +113,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     const asked = { method: 'GET', expiresAt, contentType, disposition } as const;
     const location = await lookup.directUrl(key, exchange.requestId, asked);
     if (location === undefined) return false;
-    const plan = planRedirect({ location, expiresAtMs: expiresAt, nowMs: Date.now() });
-    await send(exchange, { ...plan, key, varies: served.varies });
+    sendHead(exchange, planRedirect({ location, expiresAtMs: expiresAt, nowMs: Date.now() }), served);
     return true;
   }
 
@@ -142,55 +131,67 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       await closeUnread(object);
       throw storageError(new Error('the object changed between two reads'));
     }
-    await send(exchange, planned, object && { body: object.body, isLent });
+    if (object === undefined) sendHead(exchange, planned, served);
+    else await sendObject(exchange, planned, { of: served, body: object.body, isLent });
     return true;
   }
 
-  const unread: MediaAnswers['unread'] = async (exchange, { key, varies, tokenExpiresAtMs, version }) => {
+  const unread: MediaAnswers['unread'] = (exchange, served) => {
+    const { version, tokenExpiresAtMs } = served;
     const { headers } = exchange.req;
     const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
-    if (planned !== undefined) await send(exchange, { ...planned, key, varies });
+    if (planned !== undefined) sendHead(exchange, planned, served);
     return planned !== undefined;
   };
 
-  /** Answers without a look-up what needs none. */
-  async function known(exchange: Exchange, served: Served): Promise<boolean> {
-    const info = lookup.known(served.key);
+  function known(exchange: Exchange, served: Served): boolean {
+    const info = isConditional(exchange.req.headers) ? lookup.known(served.key) : undefined;
     if (info === undefined || !served.accepts(info)) return false;
-    return await unread(exchange, { ...served, version: served.version(info) });
+    return unread(exchange, { ...served, version: served.version(info) });
   }
 
   return {
+    known,
     async stored(exchange, served) {
+      if (known(exchange, served)) return true;
       const { headers, method } = exchange.req;
-      if (isConditional(headers) && (await known(exchange, served))) return true;
       // A plain GET needs one look-up: nothing can keep its body from being sent.
       const isPlain = method === 'GET' && headers.range === undefined && !isConditional(headers);
       return await (isPlain && !served.redirects ? storedWhole : storedInPart)(exchange, served);
     },
     unread,
-    async bytes(exchange, { bytes, ...served }) {
-      const planned = planOf(exchange, served);
+    async bytes(exchange, { bytes, version, ...served }) {
+      const planned = planOf(exchange, served, version);
+      if (!planned.body) return sendHead(exchange, planned, served);
       const { start, end } = planned.range ?? { start: 0, end: bytes.byteLength - 1 };
       const body = slices(bytes.subarray(start, end + 1));
-      await send(exchange, planned, planned.body ? { body, isLent: false } : undefined);
+      await sendObject(exchange, planned, { of: served, body, isLent: false });
     },
   };
 }
 
 function planOf(
   { req }: Exchange,
-  served: Omit<Served, 'version'> & { readonly version: DeliveryRequest['info'] },
-): Answer {
-  const { version, file, download, tokenExpiresAtMs, key, varies, discard } = served;
+  { file, download, tokenExpiresAtMs }: Omit<Served, 'version'>,
+  info: DeliveryRequest['info'],
+): DeliveryPlan {
   const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
-  const asked = { method, headers: req.headers, nowMs: Date.now() } as const;
-  return {
-    ...planDelivery({ ...asked, info: version, file, download, tokenExpiresAtMs }),
-    key,
-    varies,
-    discard,
-  };
+  const { headers } = req;
+  return planDelivery({ method, headers, nowMs: Date.now(), info, file, download, tokenExpiresAtMs });
+}
+
+/** Sets the headers of an answer; `false` when the client left, or shutdown had it told so, while storage was asked. */
+function begin({ res }: Exchange, { status, headers }: DeliveryPlan, { varies }: Pick<Served, 'varies'>) {
+  if (res.destroyed || res.headersSent) return false;
+  res.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  if (varies) res.vary('Accept');
+  return true;
+}
+
+/** Sends an answer without a body. */
+function sendHead(exchange: Exchange, plan: DeliveryPlan, of: Pick<Served, 'varies'>): void {
+  if (begin(exchange, plan, of)) exchange.res.end();
 }
 
 /** Whether what is written goes straight to the connection. A host's middleware may keep what it is given. */

@@ -78,7 +78,7 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     }
     const version = { tag: variant.tag, storedAt: madeAt(info) };
     const served = { ...opened.original, ...servedAs(file.id, variant), varies };
-    if (await answers.unread(exchange, { ...served, version })) return;
+    if (answers.unread(exchange, { ...served, version })) return;
     // What is only remembered may have gone.
     if (known !== undefined && (await lookup.stat(opened.original.key, requestId)) === undefined)
       throw notFound();

@@ -36,17 +36,25 @@ export function mediaHandler(options: MediaOptions): Handler {
   const answers = createMediaAnswers(options);
   const serveVariant = variantServer({ ...options, answers });
   const parameters = transformParameters(options.transforms);
-  async function serve(exchange: Exchange): Promise<void> {
-    await turnOf(exchange.res);
-    if (exchange.res.destroyed) return;
+  function serve(exchange: Exchange): Promise<void> | undefined {
     const opened = open(exchange, options.signer);
     const transform = readTransform(opened.query, parameters);
     if (transform !== undefined) return serveVariant(exchange, opened, transform);
     const { redirects } = options;
-    if (!(await answers.stored(exchange, { ...opened.original, redirects }))) throw notFound();
+    const original = { ...opened.original, redirects };
+    return answers.known(exchange, original) ? undefined : serveOriginal(exchange, original);
+  }
+  async function serveOriginal(exchange: Exchange, original: Served): Promise<void> {
+    if (!(await answers.stored(exchange, original))) throw notFound();
   }
 
-  return (exchange) => untilCutOff(options.deadlines, () => serve(exchange));
+  // What is answered at once needs no promises.
+  return (exchange) =>
+    untilCutOff(options.deadlines, () => {
+      const turn = turnOf(exchange.res);
+      if (turn === undefined) return serve(exchange);
+      return turn.then(() => (exchange.res.destroyed ? undefined : serve(exchange)));
+    });
 }
 
 /** The token comes first: without a good one, what is absent and what is another's look the same. */

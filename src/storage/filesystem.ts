@@ -133,7 +133,7 @@ async function get(
     // What has been read whole is not waited for.
     if (object.stamp === undefined) object.file.close().catch(() => undefined);
     const soundness = soundnessOf(path, object.stamp);
-    return { ...object.info, body: readBody(object, { start, end, path, signal, soundness, buffers }) };
+    return { body: readBody(object, { start, end, path, signal, soundness, buffers }), ...object.info };
   } catch (error) {
     await object.file.close();
     throw error;

@@ -79,11 +79,13 @@ export const FACTS_ONLY: OpenOptions = { firstBuffer: () => Buffer.allocUnsafe(H
  * its length is not the one recorded.
  */
 export async function openObject(path: string, options: OpenOptions): Promise<OpenObject | undefined> {
-  const file = await openFile(path).catch((error: unknown) => {
+  let file: OpenFile;
+  try {
+    file = await openFile(path);
+  } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
-  });
-  if (file === undefined) return undefined;
+  }
   try {
     return { file, ...(await readHeader(file, path, options)) };
   } catch (error) {
