@@ -74,8 +74,11 @@ export async function deliverPicture(
     const picture = await finish({ bytes, size, format, compression, contentCredentials, signal });
     const isCopy = picture.bytes.buffer !== bytes.buffer;
     if (isCopy) event.release?.();
+    const release = isCopy ? picture.release : event.release;
+    const { byteLength } = picture.bytes;
+    const onRead = delivery.bytes ? undefined : release;
     const keeping = delivery.stored
-      ? store(picture, { tenant, requestId, model, again: delivery.again, signal })
+      ? store(picture, { tenant, requestId, model, again: delivery.again, signal, onRead })
       : undefined;
     // Bytes in hand are delivered whether storage takes them or not.
     const stored = await (delivery.bytes ? keeping?.catch(() => undefined) : keeping);
@@ -84,8 +87,8 @@ export async function deliverPicture(
       stored,
       bytes: delivery.bytes ? picture.bytes : undefined,
       // A storage that did not answer in time may be at it still.
-      release: delivery.stored ? undefined : isCopy ? picture.release : event.release,
-      byteLength: picture.bytes.byteLength,
+      release: delivery.stored ? undefined : release,
+      byteLength,
       contentType: picture.contentType,
       size: picture.size,
       revisedPrompt: event.revisedPrompt,

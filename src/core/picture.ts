@@ -59,6 +59,8 @@ export interface PictureOwner {
   readonly again: boolean;
   /** Gives up when aborted. */
   readonly signal: AbortSignal;
+  /** Called once storage has its bytes and reads them no more; not where a put that was given up may be at it still. */
+  readonly onRead?: (() => void) | undefined;
 }
 
 /** Stores a finished picture. Throws `STORAGE_ERROR` when neither storage nor the spool takes it. */

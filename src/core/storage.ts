@@ -9,7 +9,8 @@ import type { Metadata } from './image.js';
 export interface MediaStorage {
   /**
    * Stores all of `body` or nothing: until it resolves, no reader sees the key; after it rejects or `signal`
-   * aborts, nothing is left behind. Storing a key again replaces it whole.
+   * aborts, nothing is left behind. Storing a key again replaces it whole. Once it has resolved, the memory of `body`
+   * is used for something else: a storage that keeps bytes copies them.
    */
   put(key: string, body: Uint8Array, options: PutOptions): Promise<void>;
   /**

@@ -53,7 +53,6 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await put(picture, signal);
-        return stored;
       } catch (cause) {
         signal.throwIfAborted();
         emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'put', cause });
@@ -65,6 +64,9 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
         if (!isKept) throw storageError(cause);
         return { ...stored, waiting: true };
       }
+      // Puts that failed before may have been given up, and run on.
+      if (attempt === 1) owner.onRead?.();
+      return stored;
     }
   };
 }

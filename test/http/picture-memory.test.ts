@@ -1,10 +1,13 @@
 /** Who frees the memory of pictures, and when: never while anybody may still read them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { giveBack } from '../../src/core/memory.js';
 import type { ImageEvent, Provider } from '../../src/core/provider.js';
+import type { MediaStorage } from '../../src/core/storage.js';
 import { type PlaceholderOptions, placeholder } from '../../src/providers/placeholder.js';
+import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, testModel } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
 import { manifestStore } from '../support/metadata.js';
@@ -84,7 +87,8 @@ test('bytes of a provider that wants them not back are left alone', async (t) =>
   }
 });
 
-test('bytes that are the answer, as those of a signed picture, are freed when they were written and not before', async (t) => {
+/** A provider of one signed picture, whose bytes are the answer themselves, that frees what it gets back. */
+function signer() {
   const signed = withPngChunks(NOISE, [pngChunk('caBX', manifestStore('a vendor'))]);
   const freed: Buffer[] = [];
   const provider = altered(
@@ -104,13 +108,42 @@ test('bytes that are the answer, as those of a signed picture, are freed when th
     },
     { models: [testModel({ sizes: SIZES })], contentCredentials: true },
   );
+  return { provider, signed, freedLengths: () => freed.map(({ byteLength }) => byteLength) };
+}
+
+test('bytes that are the answer, as those of a signed picture, are freed when they were written and not before', async (t) => {
+  const { provider, signed, freedLengths } = signer();
   const app = await createTestApp(t, { providers: [provider] });
   const { body } = await app.native({ ...BODY, n: 3, response_format: 'b64_json' }).expect(200);
   for (const { b64_json } of body.data.data) {
     assert.ok(Buffer.from(b64_json, 'base64').equals(signed), 'byte for byte');
   }
-  assert.deepEqual(
-    freed.map(({ byteLength }) => byteLength),
-    [0, 0, 0],
-  );
+  assert.deepEqual(freedLengths(), [0, 0, 0]);
 });
+
+for (const [title, failures, freed] of [
+  ['bytes that storage takes are freed when it has them and not before', 0, [0, 0]],
+  ['bytes of a put that failed are left alone, as it may be at them still', 1, [0]],
+] as const) {
+  test(title, async (t) => {
+    const { provider, signed, freedLengths } = signer();
+    const sound = memoryStorage();
+    let puts = 0;
+    const storage: MediaStorage = {
+      ...sound,
+      put: async (...args) => {
+        puts += 1;
+        if (puts <= failures) throw new Error('storage is down');
+        await sleep(20);
+        await sound.put(...args);
+      },
+    };
+    const app = await createTestApp(t, { providers: [provider], storage });
+    const { body } = await app.native({ ...BODY, n: 2, response_format: 'url' }).expect(200);
+    assert.deepEqual(freedLengths(), freed);
+    for (const { url } of body.data.data) {
+      const stored = Buffer.from(await (await fetch(url)).arrayBuffer());
+      assert.ok(stored.equals(signed), 'byte for byte');
+    }
+  });
+}
