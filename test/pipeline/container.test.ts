@@ -114,7 +114,8 @@ describe('a container', () => {
       const began = performance.now();
       readContainer(bytes);
       const took = performance.now() - began;
-      assert.ok(took < 2_000, `${name}: ${took} ms`);
+      // A tenth of a second, where nothing else runs; minutes for what is not linear.
+      assert.ok(took < 10_000, `${name}: ${took} ms`);
     }
   });
 
