@@ -3,7 +3,6 @@
  * megabytes ever becomes one string.
  */
 import type { Response } from 'express';
-import { giveBack } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
 import { beginJson, sendText } from './exchange.js';
 
@@ -31,9 +30,8 @@ export function pictureObject(
 // Whole groups of three bytes, so that base64 of the slices is base64 of the whole. Slices of 96 KB take V8 seven times
 // as long in all: texts of 128 KB and more are kept elsewhere.
 const SLICE_BYTES = 48 * 1024;
-const SLICE_LENGTH = 64 * 1024;
 // Each write costs as much as moving a hundred kilobytes.
-const SLICES_AT_ONCE = 4;
+const BLOCK_BYTES = 4 * SLICE_BYTES;
 // Up to here a body is sent whole, with its length.
 const WHOLE_LENGTH = 128 * 1024;
 // Whoever takes nothing of what was written for so long has left: it would keep its place among the requests in flight.
@@ -52,19 +50,20 @@ export async function writePieces(res: Response, pieces: readonly Piece[]): Prom
   }
 }
 
-/** Writes base64 through a buffer of its own. Texts that wait to be taken would be moved about by V8 meanwhile. */
+/** Writes base64 as bytes. Texts that wait to be taken would be moved about by V8 meanwhile. */
 async function writePicture(res: Response, bytes: Uint8Array): Promise<void> {
-  const count = Math.min(SLICES_AT_ONCE, Math.ceil(bytes.byteLength / SLICE_BYTES));
-  const room = Buffer.allocUnsafeSlow(count * SLICE_LENGTH);
-  for (let start = 0; start < bytes.byteLength && !res.destroyed; start += count * SLICE_BYTES) {
-    let length = 0;
-    for (const slice of slices(bytes.subarray(start, start + count * SLICE_BYTES))) {
-      length += room.write(slice, length, 'latin1');
-    }
-    await written(res, room.subarray(0, length));
+  for (let start = 0; start < bytes.byteLength && !res.destroyed; start += BLOCK_BYTES) {
+    // New for each: a host that compresses may still have the one before, and calls nobody back.
+    if (!res.write(blockOf(bytes.subarray(start, start + BLOCK_BYTES)))) await drained(res);
     await takeTurn();
   }
-  giveBack(room);
+}
+
+function blockOf(bytes: Uint8Array): Buffer {
+  const block = Buffer.allocUnsafeSlow(Math.ceil(bytes.byteLength / 3) * 4);
+  let length = 0;
+  for (const slice of slices(bytes)) length += block.write(slice, length, 'latin1');
+  return block;
 }
 
 /**
@@ -102,11 +101,12 @@ function* slices(bytes: Uint8Array): Generator<string, void> {
   }
 }
 
-/** Resolves when the client took it, or has left. */
-function written(res: Response, chunk: Buffer): Promise<void> {
+/** Resolves when the client took what was written, or has left. */
+function drained(res: Response): Promise<void> {
   return new Promise((resolve) => {
     const go = () => {
       clearTimeout(stalled);
+      res.off('drain', go);
       res.off('close', go);
       resolve();
     };
@@ -115,7 +115,7 @@ function written(res: Response, chunk: Buffer): Promise<void> {
       // Nobody hears of an answer's end that stands in line behind another one of its connection.
       go();
     }, STALLED_MS);
+    res.on('drain', go);
     res.on('close', go);
-    res.write(chunk, go);
   });
 }

@@ -5,6 +5,7 @@ import { getChecks } from './storage/get-checks.js';
 import { listChecks } from './storage/list-checks.js';
 import { putChecks } from './storage/put-checks.js';
 import { removalChecks } from './storage/removal-checks.js';
+import { statChecks } from './storage/stat-checks.js';
 import { type CreateStorage, toCheck } from './storage/subject.js';
 
 export type { CreateStorage } from './storage/subject.js';
@@ -17,6 +18,7 @@ export type { CreateStorage } from './storage/subject.js';
 export const storageChecks: readonly Check<CreateStorage>[] = [
   ...putChecks,
   ...getChecks,
+  ...statChecks,
   ...removalChecks,
   ...directUrlChecks,
   ...listChecks,

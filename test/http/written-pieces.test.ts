@@ -88,3 +88,25 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
     assert.equal(writes.pressed, 0);
   });
 }
+
+test('a host that puts writing functions of its own into answers, as those that compress, need not know of callbacks', async (t) => {
+  const app = await createTestApp(t, {
+    placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+    pictures: { verify: 'container' },
+    before: (host) =>
+      host.use((_req, res, next) => {
+        const inner = res.write.bind(res) as (chunk: unknown) => boolean;
+        res.write = (chunk: unknown) => inner(chunk);
+        next();
+      }),
+  });
+  const body = { model: 'placeholder/sketch', prompt: 'Noise', response_format: 'b64_json' };
+  const answer = await fetch(`${app.url}/v1/inference/images/generate`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${TEST_KEY}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(30_000),
+  });
+  const { data } = (await answer.json()) as { data: { data: readonly { b64_json: string }[] } };
+  assert.ok((data.data[0]?.b64_json.length ?? 0) > bytes.byteLength, 'all of it came');
+});

@@ -1,13 +1,11 @@
-/** Checks of `get` and `stat`. */
+/** Checks of `get`. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { ByteRange } from '../../core/storage.js';
 import {
-  assertFacts,
   assertSameBytes,
   assertStored,
-  MIXED_METADATA,
   makeSample,
   putExpired,
   readBytes,
@@ -44,7 +42,7 @@ function usedBytes(): number {
   return heapUsed + external;
 }
 
-/** The checks of `get` and `stat`. */
+/** The checks of `get`. */
 export const getChecks: readonly StorageCheck[] = [
   {
     id: 'get.missing',
@@ -252,38 +250,6 @@ export const getChecks: readonly StorageCheck[] = [
       );
       assert.ok(isReplaced, 'the key was stored again');
       if (isWhole) assertSameBytes(Buffer.concat(chunks), earlier.body);
-      return undefined;
-    },
-  },
-  {
-    id: 'stat.describes',
-    title: 'stat answers what get does, without a body',
-    level: 'MUST',
-    async run({ storage, key }) {
-      const sample = makeSample(12_345, { metadata: MIXED_METADATA });
-      await storage.put(key('original'), sample.body, sample.options);
-      const info = await storage.stat(key('original'));
-      assert.ok(info, 'the object is there');
-      assertFacts(info, sample);
-      return undefined;
-    },
-  },
-  {
-    id: 'stat.missing',
-    title: 'stat of a missing object is undefined, not an error',
-    level: 'MUST',
-    async run({ storage, key }) {
-      assert.equal(await storage.stat(key('original')), undefined);
-      return undefined;
-    },
-  },
-  {
-    id: 'stat.expired',
-    title: 'an expired object is not described',
-    level: 'MUST',
-    async run({ storage, key }) {
-      await putExpired(storage, key('original'));
-      assert.equal(await storage.stat(key('original')), undefined);
       return undefined;
     },
   },
