@@ -8,7 +8,8 @@ import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/c
 import { daily, imageCount, perMinute, total, usd } from '../../src/core/windows.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { createTestApp, until } from '../support/app.js';
-import { freePort, startRedis, withoutRedis } from '../support/redis.js';
+import { freePort } from '../support/free-port.js';
+import { startRedis, withoutRedis } from '../support/redis.js';
 import { testChecks } from '../support/run-checks.js';
 
 const KILLS = process.env.SOAK ? 100 : 3;

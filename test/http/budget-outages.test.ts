@@ -43,10 +43,10 @@ async function onPostgres(t: TestContext): Promise<Ledger> {
   await pool.query(postgresBudgetSchema);
   return {
     store: postgresBudget({ query: (text, values) => pool.query(text, values) }),
-    start: () => server.start(),
-    kill: () => server.signal('SIGKILL'),
-    pause: () => server.signal('SIGSTOP'),
-    resume: () => server.signal('SIGCONT'),
+    start: server.start,
+    kill: server.kill,
+    pause: async () => server.pause(),
+    resume: async () => server.resume(),
   };
 }
 

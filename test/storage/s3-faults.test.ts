@@ -13,7 +13,7 @@ import { s3 } from '../../src/storage/s3.js';
 import { readBody } from '../../src/storage/s3-body.js';
 import { encodeFacts } from '../../src/storage/s3-facts.js';
 import { until } from '../support/app.js';
-import { freePort } from '../support/redis.js';
+import { freePort } from '../support/free-port.js';
 import { factsOf, keyOf, readAndHash } from './samples.js';
 
 const KEY = keyOf('a');

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { Cluster, Redis } from 'ioredis';
 import { createClient, createCluster } from 'redis';
 import type { SendCommand } from '../../src/budgets/redis.js';
+import { freePort } from './free-port.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 /** Settings fit for money. */
@@ -125,16 +125,6 @@ const CLIENTS = {
     return { send: (...command) => cluster.call(...command), close: () => cluster.disconnect() };
   },
 } satisfies Record<string, (port: number) => Promise<Connection>>;
-
-/** A port nobody listens on. */
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
 
 /** Waits until the server takes commands, also after reading its files; what it says later is dropped. */
 async function ready(server: ChildProcess): Promise<void> {

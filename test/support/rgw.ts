@@ -11,9 +11,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort } from './redis.js';
+import { freePort } from './free-port.js';
 
-const run = promisify(execFile);
+// A cluster that does not come up would be waited for without end.
+const START_MS = 120_000;
+
+const run = (program: string, args: readonly string[]) =>
+  promisify(execFile)(program, args, { timeout: START_MS, killSignal: 'SIGKILL' });
 
 /**
  * For the `skip` option of suites that need a server: why there is none, else `false`. In CI it is always `false`, so
@@ -192,13 +196,15 @@ function startDaemon(program: string, args: readonly string[]): Daemon {
       await exit;
     },
     async listening(port) {
+      const signal = AbortSignal.timeout(START_MS);
       const answers = () =>
-        fetch(`http://127.0.0.1:${port}`).then(
+        fetch(`http://127.0.0.1:${port}`, { signal }).then(
           () => true,
           () => false,
         );
       while (!(await answers())) {
         if (isGone()) throw new Error(`${program} ended instead of starting`);
+        if (signal.aborted) throw new Error(`${program} does not answer on port ${port}`);
         await sleep(50);
       }
     },
