@@ -20,6 +20,11 @@ function chunksOf(size: number): { readonly size: number; readonly body: AsyncIt
   return { size, body: body() };
 }
 
+async function* brokenBody(): AsyncGenerator<Uint8Array> {
+  yield CHUNK.subarray(0, 10);
+  throw new Error('the disk is broken');
+}
+
 /** Opens a connection, asks for a picture and reads nothing. */
 async function askWithoutReading(port: number, url: string) {
   const { pathname, search } = new URL(url);
@@ -121,6 +126,28 @@ test('requests in line on a connection are answered in turn', async (t) => {
     .match(/(?<=HTTP\/1\.1 )\d{3}/g);
   assert.deepEqual(statuses, ['200', '200', '403', '206']);
   await until(() => storage.open() === 0);
+});
+
+test('a picture in line that breaks midway breaks its connection, after all that stood before it', async (t) => {
+  let opened = 0;
+  const storage = countingStorage(memoryStorage(), () => {
+    opened += 1;
+    return opened === 2 ? { body: brokenBody() } : {};
+  });
+  const app = await createTestApp(t, { storage });
+  const { bytes, url } = await draw(app);
+  const { pathname, search } = new URL(url);
+  const socket = connect({ host: '127.0.0.1', port: app.port });
+  socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(3));
+  let received = 0;
+  socket.on('data', (chunk) => {
+    received += chunk.length;
+  });
+  // Node resets the connection where it still has something to send.
+  socket.on('error', () => undefined);
+  await once(socket, 'close', { signal: AbortSignal.timeout(10_000) });
+  assert.ok(received > bytes, 'the first one came whole');
+  assert.equal(opened, 2, 'the third was not opened');
 });
 
 for (const [name, headers] of Object.entries({ 'a picture': '', 'a part of one': 'Range: bytes=0-9\r\n' })) {

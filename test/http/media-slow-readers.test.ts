@@ -17,7 +17,7 @@ import { temporaryFolder } from '../support/temporary-folder.js';
 // As many as the file descriptors of one process allow: a reader has three, its own end included.
 const READERS = Math.min(runs(200).numRuns, 3_000);
 const MEBIBYTE = 1024 * 1024;
-// Two chunks of 128 KiB at most, and what a request and the two ends of its connection take.
+// One chunk of 256 KiB, and what a request and the two ends of its connection take.
 const READER_KIBIBYTES = 640;
 
 /** The bytes somebody holds, without those nobody does any more. */

@@ -31,6 +31,7 @@ test('checks of optional methods do not apply to a storage without them', async 
   }
   assert.deepEqual(skipped, [
     'delete-prefix.removes',
+    'delete-prefix.expired',
     'delete-prefix.siblings',
     'delete-prefix.missing',
     'delete-prefix.odd-prefixes',
@@ -169,6 +170,17 @@ const breakages: readonly Breakage[] = [
       },
     }),
     fails: ['put.already-aborted', 'get.missing', 'get.expired', 'delete.removes', 'delete-prefix.removes'],
+  },
+  {
+    title: 'throws for a part of a missing object',
+    break: (sound) => ({
+      get: async (key, options) => {
+        const object = await sound.get(key, options);
+        if (object === undefined && options?.range) throw new Error('range not satisfiable');
+        return object;
+      },
+    }),
+    fails: ['get.missing', 'get.expired'],
   },
   {
     title: 'answers an empty body for a missing object',
@@ -548,6 +560,17 @@ const breakages: readonly Breakage[] = [
     title: 'removes only the first object of a prefix',
     break: (sound) => ({ deletePrefix: async (prefix) => sound.delete(`${prefix}original`) }),
     fails: ['delete-prefix.removes', 'delete-prefix.odd-prefixes', 'delete-prefix.aborted'],
+  },
+  {
+    title: 'leaves what has expired where its prefix goes',
+    break: (sound) => ({
+      deletePrefix: async (prefix, options) => {
+        const expired: string[] = [];
+        for await (const key of starting(sound, prefix)) if (!(await sound.stat(key))) expired.push(key);
+        if (expired.length === 0) await sound.deletePrefix?.(prefix, options);
+      },
+    }),
+    fails: ['delete-prefix.expired'],
   },
   {
     title: 'throws for a prefix with nothing below it',

@@ -12,6 +12,7 @@ import {
 } from './subject.js';
 
 const NO_DELETE_PREFIX = { notApplicable: 'it has no deletePrefix' };
+const NO_LIST = { notApplicable: 'it has no list' };
 const NO_SWEEP = { notApplicable: 'it has no sweep' };
 const BIG_BYTES = 2 * 1024 * 1024;
 
@@ -69,6 +70,19 @@ export const removalChecks: readonly StorageCheck[] = [
       for (const name of keys) await storage.put(name, body, options);
       await storage.deletePrefix(`${folder}a/b/`);
       for (const name of keys) await assertAbsent(storage, name);
+      return undefined;
+    },
+  },
+  {
+    id: 'delete-prefix.expired',
+    title: 'what has expired goes with its prefix, though nobody is served it any more',
+    level: 'MUST',
+    async run({ storage, key, folder }) {
+      if (storage.deletePrefix === undefined) return NO_DELETE_PREFIX;
+      if (storage.list === undefined) return NO_LIST;
+      await putExpired(storage, key('a/original'));
+      await storage.deletePrefix(`${folder}a/`);
+      for await (const name of storage.list(folder)) assert.fail(`${name} is still there`);
       return undefined;
     },
   },
