@@ -36,8 +36,11 @@ export interface Catalog {
   resolve(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Target;
   /** The model of a slug, whoever draws it. Throws `MODEL_NOT_FOUND` or `MODEL_ACCESS_DENIED`. */
   find(slug: string, options: { readonly caller: Caller; readonly bare: boolean }): Listing;
-  /** Every model the caller may use, and every alias of one, by slug. */
-  list(caller: Caller): readonly Listing[];
+  /**
+   * Every model the caller may use, and every alias of one, by slug; those after `after` only. They are looked up as
+   * they are asked for: a page of many costs what is on it.
+   */
+  list(caller: Caller, after?: string | undefined): Iterable<Listing>;
 }
 
 /** Makes a catalog. Throws `ConfigError` for unpriced models, aliases of nothing and backends nobody offers. */
@@ -71,10 +74,18 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return qualities === undefined ? vendors : { ...vendors, qualities };
   }
 
+  const names = [...entries.keys(), ...aliases.keys()].sort();
+
+  const mayRetire = new Set(
+    [...entries].flatMap(([slug, { backends }]) =>
+      backends.some(({ model }) => model.lifecycle?.shutdownAt !== undefined) ? [slug] : [],
+    ),
+  );
+
   /** A model with the backends that still serve it: what one vendor retired may live on elsewhere. */
   function entryOf(slug: string): CatalogEntry | undefined {
     const entry = entries.get(slug);
-    if (entry === undefined) return undefined;
+    if (entry === undefined || !mayRetire.has(slug)) return entry;
     const [first, ...others] = entry.backends.filter(
       ({ model }) => modelStatus(model, Date.now()) !== 'retired',
     );
@@ -96,25 +107,28 @@ export function createCatalog(options: CatalogOptions): Catalog {
     return modelStatus(serving.model, Date.now()) === 'retired' ? undefined : { serving, successors };
   }
 
-  /** Every slug on the way from a model to the one that draws. */
-  function trail(entry: CatalogEntry): readonly string[] {
-    return [entry.slug, ...(served(entry)?.successors ?? []).map(({ slug }) => slug)];
+  /** The first slug the caller may not use on the way from a model to the one that draws. */
+  function barredOn(asked: CatalogEntry, way: ReturnType<typeof served>, caller: Caller): string | undefined {
+    const slugs = [asked.slug, ...(way?.successors ?? []).map(({ slug }) => slug)];
+    return slugs.find((slug) => !mayUse(caller, slug));
   }
 
   function find(name: string, { caller, bare }: { caller: Caller; bare: boolean }): Listing {
     const asked = entryOf(canonical(name, bare));
     if (asked === undefined) throw notFound();
-    const barred = trail(asked).find((hop) => !mayUse(caller, hop));
+    const way = served(asked);
+    const barred = barredOn(asked, way, caller);
     if (barred !== undefined) throw denied(barred);
-    return { name: aliases.has(name) ? name : asked.slug, asked, serving: served(asked)?.serving };
+    return { name: aliases.has(name) ? name : asked.slug, asked, serving: way?.serving };
   }
 
-  function list(caller: Caller): readonly Listing[] {
-    return [...entries.keys(), ...aliases.keys()].sort().flatMap((name) => {
-      const asked = entryOf(aliases.get(name) ?? name);
-      if (asked === undefined || !trail(asked).every((hop) => mayUse(caller, hop))) return [];
-      return [{ name, asked, serving: served(asked)?.serving }];
-    });
+  function* list(caller: Caller, after?: string): Generator<Listing, void> {
+    for (const name of names) {
+      const asked = after === undefined || name > after ? entryOf(aliases.get(name) ?? name) : undefined;
+      if (asked === undefined) continue;
+      const way = served(asked);
+      if (barredOn(asked, way, caller) === undefined) yield { name, asked, serving: way?.serving };
+    }
   }
 
   return {

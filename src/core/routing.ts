@@ -110,11 +110,16 @@ export function createRouting(): Routing {
     return known;
   }
 
+  /** Whoever was never called is well: looking at backends makes no circuits. */
+  function stateOf(backend: Backend): CircuitState {
+    return circuits.get(backend)?.breaker.state ?? CircuitState.Closed;
+  }
+
   /** A circuit that is being tested takes nobody else: waiting for the test would take as long as a picture. */
   function isOpen(backend: Backend): boolean {
-    const { breaker, brokenUntil } = circuitOf(backend);
-    if (breaker.state === CircuitState.Closed) return true;
-    return breaker.state === CircuitState.Open && Date.now() >= brokenUntil;
+    const state = stateOf(backend);
+    if (state === CircuitState.Closed) return true;
+    return state === CircuitState.Open && Date.now() >= circuitOf(backend).brokenUntil;
   }
 
   function begin(backend: Backend): Turn | undefined {
@@ -147,9 +152,7 @@ export function createRouting(): Routing {
     begin,
     isOpen,
     health(backends) {
-      const well = backends.filter(
-        (backend) => circuitOf(backend).breaker.state === CircuitState.Closed,
-      ).length;
+      const well = backends.filter((backend) => stateOf(backend) === CircuitState.Closed).length;
       if (well === backends.length) return 'healthy';
       return well === 0 ? 'unhealthy' : 'degraded';
     },

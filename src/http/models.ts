@@ -119,14 +119,24 @@ function openaiModel({ name, asked: { slug, model } }: Listing): object {
 
 const STATUSES: readonly string[] = ['active', 'deprecated', 'retired'] satisfies readonly ModelStatus[];
 
-/** The models a query asks for. Throws `VALIDATION_ERROR` for a status there is none of. */
-function matching(listings: readonly Listing[], query: URLSearchParams): readonly Listing[] {
+/** Whether a model is one a query asks for. Throws `VALIDATION_ERROR` for a status there is none of. */
+function matching(query: URLSearchParams): (listing: Listing) => boolean {
   const status = query.get('status');
   if (status !== null && !STATUSES.includes(status)) {
     throw invalid([{ field: 'status', message: 'expected active, deprecated or retired' }]);
   }
-  if ((query.get('modality') ?? 'image') !== 'image') return [];
-  return listings.filter(({ asked }) => status === null || modelStatus(asked.model, Date.now()) === status);
+  if ((query.get('modality') ?? 'image') !== 'image') return () => false;
+  return ({ asked }) => status === null || modelStatus(asked.model, Date.now()) === status;
+}
+
+/** The first so many for which something holds. */
+function first(listings: Iterable<Listing>, count: number, holds: (listing: Listing) => boolean): Listing[] {
+  const found: Listing[] = [];
+  for (const listing of listings) {
+    if (found.length === count) break;
+    if (holds(listing)) found.push(listing);
+  }
+  return found;
 }
 
 /** The slug of a path such as `/v1/models/openai/dall-e-3` or `/v1/models/openai%2Fdall-e-3`. */
@@ -146,11 +156,11 @@ export function nativeModelsHandler({ intake, catalog, routing }: ModelsOptions)
     const caller = await intake.caller(exchange, 'viewer');
     const query = queryOf(req);
     const { limit, after } = pageOf(query);
-    const found = matching(catalog.list(caller), query);
-    const rest = found.filter(({ name }) => after === undefined || name > after);
-    const items = rest.slice(0, limit);
+    // One more than are shown tells whether there are more.
+    const found = first(catalog.list(caller, after), limit + 1, matching(query));
+    const items = found.slice(0, limit);
     const last = items.at(-1);
-    const hasMore = rest.length > items.length;
+    const hasMore = found.length > items.length;
     const nextCursor = hasMore && last !== undefined ? cursorAfter(last.name) : null;
     sendJson(res, 200, {
       status: 'ok',
@@ -175,7 +185,7 @@ export function nativeModelHandler({ intake, catalog, routing }: ModelsOptions):
 export function openaiModelsHandler({ intake, catalog }: ModelsOptions): Handler {
   return async (exchange) => {
     const caller = await intake.caller(exchange, 'viewer');
-    sendJson(exchange.res, 200, { object: 'list', data: catalog.list(caller).map(openaiModel) });
+    sendJson(exchange.res, 200, { object: 'list', data: Array.from(catalog.list(caller), openaiModel) });
   };
 }
 
