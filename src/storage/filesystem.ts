@@ -37,6 +37,7 @@ import {
   removeIncoming,
 } from './object-tree.js';
 import { type ObjectWrite, writeObject } from './object-write.js';
+import { createSmallFiles, type SmallFiles } from './small-files.js';
 import { createSoundFiles } from './sound-files.js';
 
 /** Where {@link filesystem} keeps its objects. */
@@ -50,6 +51,9 @@ export interface FilesystemOptions {
 
 // A small picture comes with its facts in one read, which a larger one begins with: into memory of its own, or lent.
 const WHOLE_READ_BYTES = 64 * 1024;
+
+// Bytes that were checked when they were remembered.
+const KNOWN_SOUND = { isKnownSound: true, onSound: () => undefined };
 
 // A writer in another process may hold a temporary file; none holds one for an hour.
 const ORPHAN_GRACE_MS = 3_600_000;
@@ -69,6 +73,7 @@ const ORPHAN_GRACE_MS = 3_600_000;
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
   const soundnessOf = createSoundFiles();
+  const smallFiles = createSmallFiles();
   const buffers = createChunkBuffers();
   const flush = createFlush(root);
   const locate = (key: string): string => {
@@ -78,12 +83,18 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
 
   return {
     put: async (key, body, putOptions) => put({ root, flush, path: locate(key), key }, body, putOptions),
-    get: async (key, getOptions) => get({ path: locate(key), key, soundnessOf, buffers }, getOptions),
+    get: async (key, getOptions) =>
+      get({ path: locate(key), key, soundnessOf, smallFiles, buffers }, getOptions),
     stat: async (key) => stat(locate(key), key),
-    delete: async (key) => remove(root, locate(key)),
+    async delete(key) {
+      const path = locate(key);
+      smallFiles.forget((known) => known === path);
+      await remove(root, path);
+    },
     async deletePrefix(prefix, { signal } = {}) {
       checkPrefix(prefix);
       const directory = join(root, prefix.slice(0, -1));
+      smallFiles.forget((known) => known.startsWith(directory + sep));
       await removeTree(root, directory, signal);
     },
     sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
@@ -114,25 +125,41 @@ async function put({ key, ...place }: Place, body: Uint8Array, options: PutOptio
 
 interface Wanted extends Pick<Place, 'path' | 'key'> {
   readonly soundnessOf: ReturnType<typeof createSoundFiles>;
+  readonly smallFiles: SmallFiles;
   readonly buffers: ChunkBuffers;
 }
 
-async function get(
-  { path, key, soundnessOf, buffers: supply }: Wanted,
-  { range, signal, transient = false }: GetOptions = {},
-): Promise<StoredObject | undefined> {
+async function get(wanted: Wanted, options: GetOptions = {}): Promise<StoredObject | undefined> {
+  const { range, signal, transient = false } = options;
   signal?.throwIfAborted();
+  // Whoever may keep chunks may write to them, too.
+  const recalled = transient && range === undefined ? await wanted.smallFiles.recall(wanted.path) : undefined;
+  if (recalled !== undefined && recalled.info.expiresAt > Date.now()) {
+    signal?.throwIfAborted();
+    const whole = { start: 0, end: recalled.info.size - 1, path: wanted.path, signal, buffers: undefined };
+    return { body: readBody(recalled, { ...whole, soundness: KNOWN_SOUND }), ...recalled.info };
+  }
+  return await getFromFile(wanted, options);
+}
+
+async function getFromFile(
+  { path, key, soundnessOf, smallFiles, buffers: supply }: Wanted,
+  { range, signal, transient = false }: GetOptions,
+): Promise<StoredObject | undefined> {
   const buffers = transient ? supply : undefined;
   const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
-  const options = range === undefined ? { firstBuffer } : FACTS_ONLY;
+  const isStamped = transient && smallFiles.isAskedAgain(path);
+  const options = range === undefined ? { firstBuffer, isStamped } : FACTS_ONLY;
   const object = await withFaults(() => openLiving(path, { key, ...options }));
   if (object === undefined) return undefined;
   try {
     signal?.throwIfAborted();
     const { start, end } = resolveRange(range, object.info.size);
     // What has been read whole is not waited for.
-    if (object.stamp === undefined) object.file.close().catch(() => undefined);
-    const soundness = soundnessOf(path, object.stamp);
+    if (object.isRead) object.file.close().catch(() => undefined);
+    const soundness = object.isRead
+      ? { isKnownSound: false, onSound: () => smallFiles.remember(path, object) }
+      : soundnessOf(path, object.stamp);
     return { body: readBody(object, { start, end, path, signal, soundness, buffers }), ...object.info };
   } catch (error) {
     await object.file.close();

@@ -38,7 +38,9 @@ export interface OpenObject extends ObjectFacts {
   readonly bodyStart: number;
   /** The object's first bytes, read together with its header. */
   readonly head: Uint8Array;
-  /** The file as it was opened; `undefined` where all of it has been read already. */
+  /** Whether all of the object has been read already. */
+  readonly isRead: boolean;
+  /** The file as it was opened; `undefined` where all of it has been read and nobody wanted to know. */
   readonly stamp: Stamp | undefined;
 }
 
@@ -69,6 +71,8 @@ export function damaged(path: string, what: string): ImagesError {
 export interface OpenOptions {
   /** Makes the memory for the first read: of the facts, and as many bytes of the object as fit. */
   readonly firstBuffer: () => Buffer;
+  /** Whether the file is looked at even where the first read has all of it. @defaultValue `false` */
+  readonly isStamped?: boolean | undefined;
 }
 
 /** Reads the facts, and little more. */
@@ -97,7 +101,7 @@ export async function openObject(path: string, options: OpenOptions): Promise<Op
 async function readHeader(
   file: OpenFile,
   path: string,
-  { firstBuffer }: OpenOptions,
+  { firstBuffer, isStamped = false }: OpenOptions,
 ): Promise<Omit<OpenObject, 'file'>> {
   const buffer = firstBuffer();
   const bytesRead = await file.read(buffer, 0);
@@ -115,14 +119,14 @@ async function readHeader(
   const fileBytes = bodyStart + info.size;
   const head = buffer.subarray(Math.min(bodyStart, bytesRead), Math.min(fileBytes, bytesRead));
   // What ended short of the buffer, and where it should, has no more bytes.
-  if (bytesRead === fileBytes && bytesRead < buffer.byteLength) {
-    return { key, info, bodyCrc32, bodyStart, head, stamp: undefined };
-  }
+  const isRead = bytesRead === fileBytes && bytesRead < buffer.byteLength;
+  const object = { key, info, bodyCrc32, bodyStart, head, isRead };
+  if (isRead && !isStamped) return { ...object, stamp: undefined };
   const stamp = await file.stat();
   if (stamp.size !== fileBytes) {
     throw damaged(path, `it has ${stamp.size - bodyStart} bytes, ${info.size} are recorded`);
   }
-  return { key, info, bodyCrc32, bodyStart, head, stamp };
+  return { ...object, stamp };
 }
 
 async function readFacts(file: OpenFile, bytes: number): Promise<Buffer> {

@@ -13,8 +13,8 @@ interface Sound extends Stamp {
   readonly foundAt: number;
 }
 
-// What changes bytes behind the file system's back shows within a minute.
-const REMEMBERED_MS = 60_000;
+/** How long what was found sound counts as sound: what changes bytes behind the file system's back shows after it. */
+export const REMEMBERED_MS = 60_000;
 const MAX_FILES = 2_000;
 // Some file systems cannot tell apart what happens within two seconds: what was written that shortly before it was
 // opened could be written once more and look the same.
@@ -31,17 +31,22 @@ export function createSoundFiles(): (path: string, stamp: Stamp | undefined) => 
   }
 
   return (path, stamp) => {
-    const now = Date.now();
-    if (stamp === undefined || now - stamp.ctimeMs < SETTLED_MS) return UNKNOWN;
+    if (stamp === undefined || !isSettled(stamp)) return UNKNOWN;
     const known = files.get(path);
     const isKnownSound =
-      known !== undefined && now - known.foundAt < REMEMBERED_MS && isSameFile(known, stamp);
+      known !== undefined && Date.now() - known.foundAt < REMEMBERED_MS && isSameFile(known, stamp);
     return { isKnownSound, onSound: () => remember(path, stamp) };
   };
 }
 
 const UNKNOWN: Soundness = { isKnownSound: false, onSound: () => undefined };
 
-function isSameFile(one: Stamp, other: Stamp): boolean {
+/** False for a file that was written to so shortly ago that what follows could look the same. */
+export function isSettled({ ctimeMs }: Stamp): boolean {
+  return Date.now() - ctimeMs >= SETTLED_MS;
+}
+
+/** Whether nobody has replaced a file, or written to it, between two looks. */
+export function isSameFile(one: Stamp, other: Stamp): boolean {
   return one.ino === other.ino && one.size === other.size && one.ctimeMs === other.ctimeMs;
 }

@@ -1,7 +1,7 @@
 /** What reading an object asks of the file system. */
 import assert from 'node:assert/strict';
 import { createHook } from 'node:async_hooks';
-import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,9 @@ const small = Buffer.alloc(50_000, 'a small picture ');
 const big = Buffer.alloc(1_600_000, 'a big picture ');
 // After which a file counts as settled.
 const SETTLED_MS = 2_100;
+const HOUR_MS = 3_600_000;
+// Within the minute for which what was read is remembered.
+const LIFE_MS = 50_000;
 
 /** Counts what is asked of libuv's pool on behalf of files. */
 async function fileRequests(work: () => Promise<unknown>): Promise<number> {
@@ -29,11 +32,11 @@ async function fileRequests(work: () => Promise<unknown>): Promise<number> {
   return count;
 }
 
-async function stored(t: TestContext, bytes: Buffer) {
+async function stored(t: TestContext, bytes: Buffer, lifeMs = HOUR_MS) {
   const root = await temporaryFolder(t);
   const storage = filesystem({ root });
-  await storage.put(keyOf('a'), bytes, factsOf(bytes));
-  return { storage, path: `${join(root, keyOf('a'))}@object` };
+  await storage.put(keyOf('a'), bytes, factsOf(bytes, { expiresAt: Date.now() + lifeMs }));
+  return { root, storage, path: `${join(root, keyOf('a'))}@object` };
 }
 
 test('a small object is opened, read at once and closed', async (t) => {
@@ -116,6 +119,87 @@ async function storedChunks({ storage }: Awaited<ReturnType<typeof stored>>): Pr
   await readAndHash(storage, keyOf('a'));
   return chunks;
 }
+
+/** Reads a small object until it is remembered. */
+async function remembered(t: TestContext, lifeMs?: number) {
+  const file = await stored(t, small, lifeMs);
+  await sleep(SETTLED_MS);
+  for (let time = 0; time < 2; time += 1) await chunksOf(file, small, true);
+  return file;
+}
+
+test('a small object that is asked for a third time is only looked at, and read again a minute later', async (t) => {
+  const file = await remembered(t);
+  const read = () => chunksOf(file, small, true);
+  assert.equal(await fileRequests(read), 1);
+  assert.equal(
+    await fileRequests(() => readAndHash(file.storage, keyOf('a'))),
+    3,
+    'what may be kept is read',
+  );
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60_000 });
+  assert.equal(await fileRequests(read), 3);
+});
+
+const CHANGES = {
+  rots: async ({ path }: Awaited<ReturnType<typeof stored>>) => {
+    await rot(path);
+    return isDamage;
+  },
+  'is cut': async ({ path }: Awaited<ReturnType<typeof stored>>) => {
+    await truncate(path, 1_000);
+    return isDamage;
+  },
+  'is swapped': async ({ storage, path }: Awaited<ReturnType<typeof stored>>) => {
+    await storage.put(keyOf('b'), small, factsOf(small));
+    await rename(path.replace(keyOf('a'), keyOf('b')), path);
+    return isDamage;
+  },
+  'is removed by somebody else': async ({ path }: Awaited<ReturnType<typeof stored>>) => {
+    await rm(path);
+    return undefined;
+  },
+  'is deleted': async ({ storage }: Awaited<ReturnType<typeof stored>>) => {
+    await storage.delete(keyOf('a'));
+    return undefined;
+  },
+  expires: async (_: unknown, t: TestContext) => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + LIFE_MS });
+    return undefined;
+  },
+} as const;
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  test(`a small object that is remembered and then ${what} is not served`, async (t) => {
+    const file = await remembered(t, LIFE_MS);
+    const error = await change(file, t);
+    const reading = () => chunksOf(file, small, true);
+    if (error === undefined) assert.equal(await file.storage.get(keyOf('a'), { transient: true }), undefined);
+    else await assert.rejects(reading, error);
+  });
+}
+
+test('a small object that was stored anew is served as it is now', async (t) => {
+  const file = await remembered(t);
+  const other = Buffer.alloc(small.length, 'another picture ');
+  await filesystem({ root: file.root }).put(keyOf('a'), other, factsOf(other));
+  await chunksOf(file, other, true);
+});
+
+test('no more than 16 MiB of small objects are remembered, the latest of them', async (t) => {
+  const file = await stored(t, small);
+  const count = Math.floor((16 * 1024 * 1024) / small.length) + 1;
+  for (let each = 0; each < count; each += 1)
+    await file.storage.put(keyOf(`n${each}`), small, factsOf(small));
+  await sleep(SETTLED_MS);
+  const read = async (name: string) => {
+    for await (const _ of (await file.storage.get(keyOf(name), { transient: true }))?.body ?? []);
+  };
+  for (let each = 0; each < count; each += 1) for (const _ of [1, 2]) await read(`n${each}`);
+  assert.equal(await fileRequests(() => read('n20')), 1);
+  assert.equal(await fileRequests(() => read(`n${count - 1}`)), 1);
+  assert.equal(await fileRequests(() => read('n0')), 3);
+});
 
 test('what a reader left before it began or in the middle is lent again', async (t) => {
   const file = await stored(t, big);
