@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat } from '../core/image.js';
+import { giveBack } from '../core/memory.js';
 import { markPng } from './png.js';
 import { PROVENANCE_XMP } from './provenance.js';
 
@@ -29,15 +30,20 @@ const ENCODERS = {
 
 /**
  * Encodes a picture: as sRGB with eight bits, without any metadata of its source, with the mark that a machine made
- * it. What is transparent becomes white in JPEG, which has no transparency.
+ * it. What is transparent becomes white in JPEG, which has no transparency. The bytes are nobody else's.
  */
-export async function encodePicture(image: Sharp, settings: EncodeSettings): Promise<Buffer> {
+export async function encodePicture(image: Sharp, settings: EncodeSettings): Promise<Uint8Array> {
   // sharp counts quality from 1.
   const quality = settings.compression === undefined ? undefined : Math.max(1, settings.compression);
   const encoder = ENCODERS[settings.format](image, quality);
   // sharp would compress the mark into a chunk where readers of XMP do not look.
-  if (settings.format === 'png') return markPng(await encoder.toBuffer());
-  return encoder.withXmp(PROVENANCE_XMP).toBuffer();
+  const isPng = settings.format === 'png';
+  // Memory of `toBuffer` cannot be given back: it stays until V8 collects everything.
+  const { data } = await (isPng ? encoder : encoder.withXmp(PROVENANCE_XMP)).toUint8Array();
+  if (!isPng) return data;
+  const marked = markPng(data);
+  giveBack(data);
+  return marked;
 }
 
 // To be counted up with every change above that changes bytes.

@@ -149,7 +149,8 @@ async function encode(
   }
   const format = order.format ?? picture.format;
   const bytes = await encodePicture(image, { format, compression: order.compression });
-  return { bytes, contentType: `image/${format}`, size: { width, height } };
+  const release = () => giveBack(bytes);
+  return { bytes, contentType: `image/${format}`, size: { width, height }, release };
 }
 
 function pixelLimit(asked: Size | undefined, ceiling: number): number {

@@ -104,7 +104,7 @@ function isCompressedText(type: string, body: Buffer): boolean {
 }
 
 /** Puts the provenance mark into a PNG that has none, as the uncompressed chunk that readers of XMP look for. */
-export function markPng(png: Buffer): Buffer {
+export function markPng(png: Uint8Array): Buffer {
   return Buffer.concat([png.subarray(0, HEADER_END), MARK, png.subarray(HEADER_END)]);
 }
 

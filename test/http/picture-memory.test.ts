@@ -72,6 +72,24 @@ for (const format of ['b64_json', 'url'] as const) {
   }
 }
 
+for (const format of ['b64_json', 'url'] as const) {
+  test(`a picture that was encoded anew is answered whole as ${format}, and can be asked for again`, async (t) => {
+    const app = await createTestApp(t, { providers: [lender().provider] });
+    const body = { ...BODY, n: 2, response_format: format, output_format: 'webp' };
+    for (const round of [1, 2]) {
+      const answer = await app.native(body).set('Idempotency-Key', 'encoded-anew');
+      assert.equal(answer.status, 200, `round ${round}: ${answer.text.slice(0, 300)}`);
+      for (const { b64_json: base64 = '', url } of answer.body.data.data) {
+        const bytes =
+          format === 'url' ? await (await fetch(url)).arrayBuffer() : Buffer.from(base64, 'base64');
+        assert.ok(bytes.byteLength > 128 * 1024, 'it is large enough to be given back');
+        const { info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
+        assert.deepEqual([info.width, info.height], [EDGE, EDGE]);
+      }
+    }
+  });
+}
+
 test('bytes of a provider that wants them not back are left alone', async (t) => {
   const app = await createTestApp(t, {
     placeholder: {

@@ -10,11 +10,12 @@ import { isImagesError } from '../../src/errors.js';
 import { imageJobs } from '../../src/pipeline/gate.js';
 import { putTogether, takeApart } from '../support/container-parts.js';
 import { orderOf as order, testFinisher } from '../support/orders.js';
-import { drawing, picture } from '../support/pictures.js';
+import { drawing, noise, picture } from '../support/pictures.js';
 import { runs } from '../support/runs.js';
 
 const finish = testFinisher();
 const encodeAlways = testFinisher({ reencode: 'always' });
+const WORTH_GIVING_BACK = 128 * 1024;
 const FORMATS = ['png', 'jpeg', 'webp', 'avif'] as const satisfies readonly ImageFormat[];
 
 async function pixels(bytes: Uint8Array): Promise<Buffer> {
@@ -59,6 +60,17 @@ describe('a finished picture', () => {
         await assertIs(await finish(order(await picture(from, size), { size, format: to })), to, size);
       });
     }
+  }
+
+  for (const to of FORMATS) {
+    it(`that was encoded as ${to} lies in memory that can be given back`, async () => {
+      const { bytes, release } = await encodeAlways(
+        order(await noise(512), { format: to, compression: 100 }),
+      );
+      assert.ok(bytes.byteLength > WORTH_GIVING_BACK, 'it is large enough to be given back');
+      release?.();
+      assert.equal(bytes.byteLength, 0);
+    });
   }
 
   it('keeps format and size when none were ordered', async () => {

@@ -19,7 +19,7 @@ const MAX_PIXELS = 20_000_000;
 sharp.concurrency(1);
 sharp.cache(false);
 
-function encode(): Promise<Buffer> {
+function encode(): Promise<Uint8Array> {
   const webp = { format: 'webp', compression: undefined } as const;
   return imageJobs.run(() => encodePicture(openPicture(photo, MAX_PIXELS), webp));
 }
