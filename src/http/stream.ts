@@ -136,7 +136,7 @@ function partialFrame(
     created_at: head.created,
     ...openaiFacts(head, picture),
   };
-  return { bytes: picture.bytes, fields };
+  return { bytes: picture.bytes, release: picture.release, fields };
 }
 
 function completedFrame(prefix: string, head: RequestHead, picture: DeliveredPicture): Frame {
