@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { redisBudget, type SendCommand } from '../../src/budgets/redis.js';
 import { findRisks } from '../../src/budgets/redis-durability.js';
 import type { BudgetStore, Hold, ReserveLine, ReserveRequest } from '../../src/core/budget.js';
-import { daily, imageCount, perMinute, total, usd } from '../../src/core/windows.js';
+import { imageCount, monthly, total, usd } from '../../src/core/windows.js';
 import { budgetChecks } from '../../src/testing/budget-checks.js';
 import { createTestApp, until } from '../support/app.js';
 import { freePort } from '../support/free-port.js';
@@ -265,8 +265,8 @@ describe('Redis as a cluster of three', { skip: withoutRedis }, async () => {
       for (const [place, { server }] of nodes.entries()) {
         const budget = redisBudget({ send: await server.connect(client), prefix: `${client}-${place}` });
         const budgets = [
-          perMinute(imageCount(100)),
-          daily(usd(1), { per: 'user' }),
+          monthly(imageCount(100)),
+          monthly(usd(1), { per: 'user' }),
           total(usd(0.08), { per: 'everyone' }),
         ] as const;
         const app = await createTestApp(t, { budget, caller: { budgets: [...budgets] } });

@@ -19,7 +19,7 @@ const broken = async (): Promise<never> => {
 test('the ceiling of the whole request is held before the provider hears of it, and booked after', async (t) => {
   const during: unknown[] = [];
   const app: TestApp = await createTestApp(t, {
-    caller: { budgets: [monthly(usd(1)), hourly(imageCount(10))] },
+    caller: { budgets: [monthly(usd(1)), monthly(imageCount(10))] },
     placeholder: {
       models: [testModel({ maxImages: 2 })],
       delayMs: 20,
@@ -30,11 +30,11 @@ test('the ceiling of the whole request is held before the provider hears of it, 
   assert.equal(during.length, 3);
   assert.deepEqual(await during[0], {
     'monthly-usd-tenant': { spent: 0, held: 200_000 },
-    'hourly-images-tenant': { spent: 0, held: 5 },
+    'monthly-images-tenant': { spent: 0, held: 5 },
   });
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 200_000, held: 0 },
-    'hourly-images-tenant': { spent: 5, held: 0 },
+    'monthly-images-tenant': { spent: 5, held: 0 },
   });
 });
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GenerateEvent } from '../../src/core/provider.js';
-import { hourly, imageCount, monthly, usd } from '../../src/core/windows.js';
+import { imageCount, monthly, usd } from '../../src/core/windows.js';
 import { ProviderError } from '../../src/errors.js';
 import { createTestApp, testModel } from '../support/app.js';
 import { type Alter, altered } from '../support/hostile-providers.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse' };
-const BUDGETS = { budgets: [monthly(usd(100)), hourly(imageCount(100))] } as const;
+const BUDGETS = { budgets: [monthly(usd(100)), monthly(imageCount(100))] } as const;
 
 interface Entry {
   readonly index: number;
@@ -36,7 +36,7 @@ test('pictures the vendor withheld are named in errors, and neither charged nor 
   assert.deepEqual(usage, { images: 2, cost: '0.080000', currency: 'USD' });
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 80_000, held: 0 },
-    'hourly-images-tenant': { spent: 2, held: 0 },
+    'monthly-images-tenant': { spent: 2, held: 0 },
   });
 });
 
@@ -150,7 +150,7 @@ test('fewer pictures than asked: those that came are delivered and charged, the 
   );
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 80_000, held: 0 },
-    'hourly-images-tenant': { spent: 2, held: 0 },
+    'monthly-images-tenant': { spent: 2, held: 0 },
   });
 });
 
@@ -172,7 +172,7 @@ test('an answer that breaks off without its end is charged in full and delivers 
   assert.deepEqual(indexes(answer.body.data.errors), [1, 2]);
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 120_000, held: 0 },
-    'hourly-images-tenant': { spent: 3, held: 0 },
+    'monthly-images-tenant': { spent: 3, held: 0 },
   });
 });
 

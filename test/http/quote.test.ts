@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryBudget } from '../../src/budgets/memory.js';
-import { daily, imageCount, perMinute, total, usd } from '../../src/core/windows.js';
+import { imageCount, monthly, total, usd } from '../../src/core/windows.js';
 import { placeholder } from '../../src/providers/placeholder.js';
 import { createTestApp, TEST_KEY, type TestApp, type TestAppOptions, testModel } from '../support/app.js';
 
@@ -12,7 +12,7 @@ function quote(app: TestApp, body: object) {
 }
 
 test('a quote names model, cost and what the budgets have left, and spends nothing', async (t) => {
-  const budgets = [daily(usd(5)), perMinute(imageCount(30))] as const;
+  const budgets = [monthly(usd(5)), monthly(imageCount(30))] as const;
   const app = await createTestApp(t, { caller: { budgets } });
   await app.native({ ...BODY, n: 1 }).expect(200);
   const calls = app.calls.length;
@@ -25,11 +25,11 @@ test('a quote names model, cost and what the budgets have left, and spends nothi
       budgets: undefined,
     },
   );
-  assert.deepEqual([money.name, money.left], ['daily-usd-tenant', '4.960000']);
-  assert.ok(Date.parse(money.resets_at) > Date.now(), 'the next day begins later');
-  assert.deepEqual([pictures.name, pictures.left], ['per-minute-images-tenant', 29]);
+  assert.deepEqual([money.name, money.left], ['monthly-usd-tenant', '4.960000']);
+  assert.ok(Date.parse(money.resets_at) > Date.now(), 'the next month begins later');
+  assert.deepEqual([pictures.name, pictures.left], ['monthly-images-tenant', 29]);
   assert.equal(app.calls.length, calls, 'no provider was called');
-  assert.deepEqual((await app.balances())['daily-usd-tenant'], { spent: 40_000, held: 0 });
+  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
 });
 
 test('a quote for a retired model says who draws, with which settings, at whose price', async (t) => {

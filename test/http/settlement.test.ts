@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import type { TokenPrice, TokenUsage } from '../../src/core/provider.js';
-import { hourly, imageCount, monthly, usd } from '../../src/core/windows.js';
+import { imageCount, monthly, usd } from '../../src/core/windows.js';
 import { type Billed, ProviderError } from '../../src/errors.js';
 import type { PlaceholderOptions } from '../../src/providers/placeholder.js';
 import { createTestApp, type TestAppOptions, testModel } from '../support/app.js';
@@ -137,7 +137,7 @@ const TOKENS: readonly Row[] = [
 
 async function runRow(t: Parameters<typeof createTestApp>[0], row: Row, model: object) {
   const app = await createTestApp(t, {
-    caller: { budgets: [monthly(usd(100)), hourly(imageCount(100))] },
+    caller: { budgets: [monthly(usd(100)), monthly(imageCount(100))] },
     placeholder: { models: [testModel(model)], ...row.drawing },
     ...row.options,
   });
@@ -146,7 +146,7 @@ async function runRow(t: Parameters<typeof createTestApp>[0], row: Row, model: o
   const [microUsd, images] = row.booked;
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: microUsd, held: 0 },
-    'hourly-images-tenant': { spent: images, held: 0 },
+    'monthly-images-tenant': { spent: images, held: 0 },
   });
   const odd = app.events.filter(({ type }) => type.startsWith('price.') || type.startsWith('usage.'));
   assert.deepEqual(
@@ -193,13 +193,13 @@ for (const [title, model, billed, options, booked] of [
   test(`a call that failed after one of three pictures, ${title}: ${booked[0]} are booked`, async (t) => {
     const app = await createTestApp(t, {
       ...{ providers: [breakingOff(billed, model)], ...options },
-      caller: { budgets: [monthly(usd(100)), hourly(imageCount(100))] },
+      caller: { budgets: [monthly(usd(100)), monthly(imageCount(100))] },
     });
     const answer = await app.native(BODY);
     assert.equal(answer.body.data.data.length, 1, answer.text);
     assert.deepEqual(await app.balances(), {
       'monthly-usd-tenant': { spent: booked[0], held: 0 },
-      'hourly-images-tenant': { spent: booked[1], held: 0 },
+      'monthly-images-tenant': { spent: booked[1], held: 0 },
     });
   });
 }
@@ -224,14 +224,14 @@ test('calls that never began when time was up cost nothing', async (t) => {
   const app = await createTestApp(t, {
     limits: { requestMs: 150, callsAtOnce: 1 },
     placeholder: { models: [testModel({ maxImages: 1 })], delayMs: 60_000 },
-    caller: { budgets: [monthly(usd(100)), hourly(imageCount(100))] },
+    caller: { budgets: [monthly(usd(100)), monthly(imageCount(100))] },
   });
   const answer = await app.native(BODY);
   assert.equal(answer.body.error.code, 'BACKEND_TIMEOUT');
   assert.equal(app.calls.length, 1);
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 40_000, held: 0 },
-    'hourly-images-tenant': { spent: 1, held: 0 },
+    'monthly-images-tenant': { spent: 1, held: 0 },
   });
 });
 

@@ -7,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import sharp from 'sharp';
 import { createGate } from '../../src/core/gate.js';
 import type { Provider } from '../../src/core/provider.js';
-import { hourly, imageCount, monthly, usd } from '../../src/core/windows.js';
+import { imageCount, monthly, usd } from '../../src/core/windows.js';
 import { ProviderError } from '../../src/errors.js';
 import type { PlaceholderOptions } from '../../src/providers/placeholder.js';
 import { memoryStorage } from '../../src/storage/memory.js';
@@ -16,7 +16,7 @@ import { altered } from '../support/hostile-providers.js';
 import { framesOf, openAnswer, textOf } from '../support/sse.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse', stream: true };
-const BUDGETS = { budgets: [monthly(usd(100)), hourly(imageCount(100))] } as const;
+const BUDGETS = { budgets: [monthly(usd(100)), monthly(imageCount(100))] } as const;
 
 /** The placeholder behind a door: calls wait until it is opened, or until they are aborted. */
 interface GuardedProvider {
@@ -164,7 +164,7 @@ test(
     assert.match(await textOf(response), /event: error\ndata: .*"code":"backend_timeout"/);
     assert.deepEqual(await app.balances(), {
       'monthly-usd-tenant': { spent: 40_000, held: 0 },
-      'hourly-images-tenant': { spent: 1, held: 0 },
+      'monthly-images-tenant': { spent: 1, held: 0 },
     });
   },
 );
@@ -181,7 +181,7 @@ test('a client that leaves before the first frame ends the call, which is booked
   await until(async () => (await app.balances())['monthly-usd-tenant']?.held === 0);
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 40_000, held: 0 },
-    'hourly-images-tenant': { spent: 1, held: 0 },
+    'monthly-images-tenant': { spent: 1, held: 0 },
   });
   assert.deepEqual(app.eventsOf('request.failed'), []);
 });
@@ -219,7 +219,7 @@ test('a client that leaves in mid-stream ends the call, which is booked and no f
   await until(async () => (await app.balances())['monthly-usd-tenant']?.held === 0);
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 40_000, held: 0 },
-    'hourly-images-tenant': { spent: 1, held: 0 },
+    'monthly-images-tenant': { spent: 1, held: 0 },
   });
   await settled();
   assert.deepEqual(app.eventsOf('request.failed'), []);
@@ -241,7 +241,7 @@ test('calls that were not sent when the client left cost nothing', async (t) => 
   await until(async () => (await app.balances())['monthly-usd-tenant']?.held === 0);
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 80_000, held: 0 },
-    'hourly-images-tenant': { spent: 2, held: 0 },
+    'monthly-images-tenant': { spent: 2, held: 0 },
   });
   assert.equal(app.eventsOf('upstream.call').length, 2);
 });
