@@ -2,7 +2,7 @@
  * The router's side of the budget store: which buckets a caller's budgets are, holding the ceiling before a request
  * and booking its cost after it.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { ImagesError } from '../errors.js';
 import type { BudgetStore, CommitLine, Hold, Once, ReserveResult, Seen } from './budget.js';
 import type { Budget, Caller } from './caller.js';
@@ -111,7 +111,7 @@ export interface Ledger {
 const DAY_MS = 86_400_000;
 
 function hashed(parts: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+  return hash('sha256', JSON.stringify(parts)).slice(0, 32);
 }
 
 function ownerOf(budget: Budget, caller: Caller): string {

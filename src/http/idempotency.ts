@@ -1,5 +1,5 @@
 /** The `Idempotency-Key` header: which requests are the same request. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Request } from 'express';
 import type { Once } from '../core/budget.js';
 import type { Caller } from '../core/caller.js';
@@ -19,7 +19,7 @@ export interface Endpoint {
 }
 
 function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+  return hash('sha256', data);
 }
 
 /** JSON whose keys are in order, so that equal values are equal text. */

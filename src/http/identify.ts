@@ -1,5 +1,5 @@
 /** Who is asking: the host's `identify`, held to its contract, and two ready-made ones. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Request } from 'express';
 import type { Caller, Role } from '../core/caller.js';
 import { within } from '../core/wait.js';
@@ -15,7 +15,7 @@ const ROLES: readonly Role[] = ['viewer', 'user', 'admin'];
 
 /** The name under which {@link bearerKeys} looks a key up: SHA-256 in lower-case hex, so that no table holds a key. */
 export function hashKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return hash('sha256', key);
 }
 
 /** Callers by the {@link hashKey} of their API key, or a function that finds them. */

@@ -1,5 +1,5 @@
 /** Keeping pictures: a finished picture gets an id, a key and an expiry, and is put into the host's storage. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from '../core/events.js';
 import type { ReadPicture, StoredPicture, StorePicture } from '../core/picture.js';
@@ -81,7 +81,7 @@ export function madeAt({ metadata, storedAt }: StoredInfo): number {
 
 /** What storages record of bytes: their SHA-256 in 64 lower-case hex digits. */
 export function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes);
 }
 
 /** The error for storage that failed. */

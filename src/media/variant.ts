@@ -2,7 +2,7 @@
  * Decides what variant of a picture answers a request, before anything is read or made: its size, its format, its name
  * in storage and its tag. Requests that come to the same picture come to the same variant, or to the original.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ImageContentType, ImageFormat, Size } from '../core/image.js';
 import type { EncoderId, Transform, Transforms } from '../core/variant.js';
 
@@ -72,7 +72,7 @@ export function planVariant({
   if (isFullSize && format === own && quality === undefined) return undefined;
   const parts = [`${size.width}x${size.height}`, format, ...(quality === undefined ? [] : [`q${quality}`])];
   const name = [...parts, encoderId(format)].join('-');
-  const tag = createHash('sha256').update(`${original.sha256}/${name}`).digest('hex');
+  const tag = hash('sha256', `${original.sha256}/${name}`);
   return { size, format, contentType: `image/${format}`, quality, name, tag };
 }
 

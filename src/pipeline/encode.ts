@@ -1,5 +1,5 @@
 /** Encoder settings: what they cost decides them (CPU milliseconds for a photographic megapixel in parentheses). */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat } from '../core/image.js';
 import { giveBack } from '../core/memory.js';
@@ -56,5 +56,5 @@ const SETTINGS_VERSION = 1;
 export function encoderId(format: ImageFormat): string {
   const threads = format === 'avif' ? sharp.concurrency() : undefined;
   const facts = JSON.stringify([SETTINGS_VERSION, sharp.versions, process.arch, threads]);
-  return createHash('sha256').update(facts).digest('hex').slice(0, 8);
+  return hash('sha256', facts).slice(0, 8);
 }
