@@ -17,7 +17,7 @@ import { createAttempts } from './attempts.js';
 import { BUFFER_BYTES, type ChunkBuffers, createChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
 import { createFlush } from './flushed-folders.js';
-import { refuseLinks, syncDirectory } from './folders.js';
+import { createLinkCheck, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix, isOfYoungDay } from './keys.js';
 import { readBody } from './object-body.js';
 import {
@@ -77,26 +77,28 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
   const smallFiles = createSmallFiles();
   const buffers = createChunkBuffers();
   const flush = createFlush(root);
+  const refuseLinks = createLinkCheck(root);
   const locate = (key: string): string => {
     checkKey(key);
     return join(root, key) + OBJECT_SUFFIX;
   };
 
   return {
-    put: async (key, body, putOptions) => put({ root, flush, path: locate(key), key }, body, putOptions),
+    put: async (key, body, putOptions) =>
+      put({ root, flush, refuseLinks, path: locate(key), key }, body, putOptions),
     get: async (key, getOptions) =>
       get({ path: locate(key), key, soundnessOf, smallFiles, buffers }, getOptions),
     stat: async (key) => stat(locate(key), key),
     async delete(key) {
       const path = locate(key);
       smallFiles.forget((known) => known === path);
-      await remove(root, path);
+      await remove(refuseLinks, path);
     },
     async deletePrefix(prefix, { signal } = {}) {
       checkPrefix(prefix);
       const directory = join(root, prefix.slice(0, -1));
       smallFiles.forget((known) => known.startsWith(directory + sep));
-      await removeTree(root, directory, signal);
+      await removeTree(refuseLinks, directory, signal);
     },
     sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
     list: (prefix, { signal } = {}) => list(root, prefix, signal),
@@ -110,7 +112,7 @@ function resolveRoot(root: unknown): string {
   return resolve(root);
 }
 
-interface Place extends Pick<ObjectWrite, 'root' | 'flush' | 'path'> {
+interface Place extends Pick<ObjectWrite, 'root' | 'flush' | 'refuseLinks' | 'path'> {
   readonly key: string;
 }
 
@@ -194,17 +196,21 @@ function resolveRange(range: ByteRange | undefined, size: number): ByteRange {
   throw new RangeError(`Bytes ${range.start}-${range.end} are not inside ${size} bytes.`);
 }
 
-async function remove(root: string, path: string): Promise<void> {
+async function remove(refuseLinks: Place['refuseLinks'], path: string): Promise<void> {
   await withFaults(async () => {
-    await refuseLinks(root, dirname(path));
+    await refuseLinks(dirname(path));
     await rm(path, { force: true });
     await syncDirectory(dirname(path));
   });
 }
 
-async function removeTree(root: string, directory: string, signal: AbortSignal | undefined): Promise<void> {
+async function removeTree(
+  refuseLinks: Place['refuseLinks'],
+  directory: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   await withFaults(async () => {
-    await refuseLinks(root, directory);
+    await refuseLinks(directory);
     const attempts = createAttempts(signal);
     const removeFile = async (path: string) => {
       await rm(path, { force: true });

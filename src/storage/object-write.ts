@@ -1,10 +1,11 @@
 /** How an object file comes into place: all of it, durably, or nothing. */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { link, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { isTaken } from './faults.js';
+import { isMissing, isTaken } from './faults.js';
+import { createFile, type NewFile } from './file.js';
 import { createFlush } from './flushed-folders.js';
-import { intoFolder, makeFolder, refuseLinks } from './folders.js';
+import { intoFolder, makeFolder } from './folders.js';
 
 /** What to write, and where. */
 export interface ObjectWrite {
@@ -12,6 +13,8 @@ export interface ObjectWrite {
   readonly root: string;
   /** Makes the entries of a folder and of those above it survive a power cut. */
   readonly flush: (directory: string) => Promise<void>;
+  /** Throws when a folder between the root and this one (included) is a link. */
+  readonly refuseLinks: (directory: string) => Promise<void>;
   /** Where the file goes, below `root`. */
   readonly path: string;
   /** What it starts with. */
@@ -24,6 +27,7 @@ export interface ObjectWrite {
   readonly signal: AbortSignal | undefined;
 }
 
+// More at once costs Linux more, not less.
 const CHUNK_BYTES = 512 * 1024;
 // What the oldest file systems can say. An earlier time only makes a sweep look into the file.
 const MAX_MODIFIED_SECONDS = 2 ** 31 - 1;
@@ -46,7 +50,6 @@ export function incomingSince(name: string): number | undefined {
 /** Writes an object file under a temporary name and moves it into place. On any error nothing is left behind. */
 export async function writeObject(write: ObjectWrite): Promise<void> {
   const temporary = incomingPath(write.root);
-  await makeFolder(dirname(temporary));
   try {
     await writeTemporary(temporary, write);
     await moveIntoPlace(temporary, write);
@@ -72,38 +75,48 @@ export async function putBack(
 }
 
 async function writeTemporary(temporary: string, write: ObjectWrite): Promise<void> {
-  const handle = await open(temporary, 'wx');
+  const file = await createIncoming(temporary);
   try {
-    await writeAll(handle, write.header, write.signal);
-    await writeAll(handle, write.body, write.signal);
+    await writeAll(file, write);
     // Only a hint for the sweep, so a file system that refuses it does no harm.
-    const modified = Math.min(write.expiresAt / 1000, MAX_MODIFIED_SECONDS);
-    await handle.utimes(modified, modified).catch(() => undefined);
-    await handle.sync();
+    await file.setTimes(Math.min(write.expiresAt / 1000, MAX_MODIFIED_SECONDS)).catch(() => undefined);
+    await file.sync();
   } finally {
-    await handle.close();
+    await file.close();
   }
   write.signal?.throwIfAborted();
 }
 
-async function writeAll(
-  handle: FileHandle,
-  bytes: Uint8Array,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  for (let position = 0; position < bytes.byteLength; ) {
-    signal?.throwIfAborted();
-    const length = Math.min(CHUNK_BYTES, bytes.byteLength - position);
-    // A disk that fills up may take a part of a chunk before it refuses the next.
-    const { bytesWritten } = await handle.write(bytes, position, length);
-    position += bytesWritten;
+// The folder is there for all but the first.
+async function createIncoming(temporary: string): Promise<NewFile> {
+  try {
+    return await createFile(temporary);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    await makeFolder(dirname(temporary));
+    return createFile(temporary);
   }
 }
 
-async function moveIntoPlace(temporary: string, { root, path, flush }: ObjectWrite): Promise<void> {
+async function writeAll(file: NewFile, { header, body, signal }: ObjectWrite): Promise<void> {
+  let written = 0;
+  while (written < header.byteLength + body.byteLength) {
+    signal?.throwIfAborted();
+    const start = Math.max(0, written - header.byteLength);
+    // Whole pages, then. A disk that fills up may take a part of them before it refuses the rest.
+    const end = written + CHUNK_BYTES - header.byteLength;
+    written += await file.append([header.subarray(written), body.subarray(start, end)]);
+  }
+}
+
+async function moveIntoPlace(temporary: string, { path, flush, refuseLinks }: ObjectWrite): Promise<void> {
   const directory = dirname(path);
-  await refuseLinks(root, directory);
-  await intoFolder(directory, () => rename(temporary, path));
+  // Before a folder is made through a link.
+  await refuseLinks(dirname(directory));
+  await intoFolder(directory, async (isNew) => {
+    if (!isNew) await refuseLinks(directory);
+    await rename(temporary, path);
+  });
   try {
     await flush(directory);
   } catch (error) {

@@ -5,6 +5,7 @@ import {
   readFile,
   readlink,
   rename,
+  rm,
   stat,
   symlink,
   truncate,
@@ -16,6 +17,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigError, isImagesError } from '../../src/errors.js';
 import { filesystem } from '../../src/storage/filesystem.js';
+import { countDiskTrips } from '../support/disk-trips.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { factsOf, keyOf, readAndHash } from './samples.js';
 
@@ -251,6 +253,52 @@ test('nothing is written or removed through a folder that is a link', async (t) 
   await storage.sweep?.({ before: Date.now() + 10 * HOUR_MS });
   assert.deepEqual(await filesBelow(join(outside, 'x')), [join(outside, 'x/2026/a@object')]);
   assert.deepEqual(await readdir(join(root, '@incoming')), []);
+});
+
+test("a picture's own folder that is a link, to a folder or to nothing, is not written through", async (t) => {
+  const root = await temporaryFolder(t);
+  const outside = await temporaryFolder(t);
+  const storage = filesystem({ root });
+  await storage.put('x/2026/a/original', small, factsOf(small));
+  await symlink(outside, join(root, 'x/2026/b'));
+  await symlink(join(outside, 'nothing'), join(root, 'x/2026/c'));
+  for (const key of ['x/2026/b/original', 'x/2026/c/original']) {
+    await assert.rejects(storage.put(key, small, factsOf(small)), storageError(/symbolic link/), key);
+  }
+  await rename(join(root, 'x'), join(outside, 'x'));
+  await symlink(join(outside, 'x'), join(root, 'x'));
+  await assert.rejects(
+    storage.put('x/2026/d/original', small, factsOf(small)),
+    storageError(/symbolic link/),
+    'a folder that became a link after it was written to',
+  );
+  assert.deepEqual(await filesBelow(outside), [join(outside, 'x/2026/a/original@object')]);
+  assert.deepEqual(await readdir(join(root, '@incoming')), []);
+});
+
+test('the root may be a link, and lead elsewhere later', async (t) => {
+  const above = await temporaryFolder(t);
+  const root = join(above, 'media');
+  const storage = filesystem({ root });
+  for (const place of ['first', 'second']) {
+    await mkdir(join(above, place));
+    await rm(root, { force: true });
+    await symlink(join(above, place), root);
+    for (const name of ['a', 'b']) await storage.put(keyOf(name), small, factsOf(small));
+    assert.equal((await filesBelow(join(above, place))).length, 2, place);
+  }
+});
+
+test('storing one more picture takes at most 15 trips to the thread pool, writes of half a megabyte aside', async (t) => {
+  const storage = filesystem({ root: await temporaryFolder(t) });
+  // The first makes the folder of the day, the second looks at the root.
+  for (const name of ['x', 'y']) await storage.put(keyOf(name), small, factsOf(small));
+  const smallTrips = countDiskTrips(t);
+  await storage.put(keyOf('b'), small, factsOf(small));
+  assert.ok(smallTrips() > 0 && smallTrips() <= 15, `a small picture: ${smallTrips()} trips`);
+  const bigTrips = countDiskTrips(t);
+  await storage.put(keyOf('c'), big, factsOf(big));
+  assert.ok(bigTrips() <= 20, `three megabytes: ${bigTrips()} trips`);
 });
 
 test('deletePrefix removes the folders too', async (t) => {

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { isImagesError } from '../../src/errors.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { createFlush } from '../../src/storage/flushed-folders.js';
+import { countDiskTrips } from '../support/disk-trips.js';
 import { asOrdinaryUser } from '../support/ordinary-user.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 import { factsOf, keyOf } from './samples.js';
@@ -70,6 +71,19 @@ test('folders above the root are flushed where they may be read, those of any nu
     await flush(join(root, 'gone'));
   });
   await chmod(above, 0o700);
+});
+
+test('pictures of a day that are stored at the same time share the flushing of its folder', async (t) => {
+  const { root, put, day } = await storageOfADay(t);
+  await put('a');
+  const flush = createFlush(root);
+  const names = Array.from({ length: 20 }, (_, index) => join(day, `${index}`));
+  for (const name of names) await mkdir(name);
+  await flush(day);
+  const trips = countDiskTrips(t);
+  await Promise.all(names.map(flush));
+  // Open, flush and close for the folder of each picture; for that of the day, a look besides.
+  assert.ok(trips() <= 20 * 3 + 10 * 4, `${trips()} trips to the thread pool`);
 });
 
 test('the top of the file system ends it', async () => {
