@@ -1,5 +1,5 @@
 /** Reading multipart bodies: bounded in everything, kept in memory only, gone with the request. */
-import { Busboy } from '@fastify/busboy';
+import type { BusboyInstance } from '@fastify/busboy';
 import type { Request } from 'express';
 import { CLIENT_LEFT } from '../core/deadline.js';
 import { isImagesError } from '../errors.js';
@@ -43,15 +43,19 @@ export function isMultipart(req: Request): boolean {
 export async function readMultipart(req: Request, limits: MultipartLimits): Promise<MultipartForm> {
   if (req.readableDidRead)
     throw bodyFault('the form was read before it came here, and nothing was left of it');
+  if (req.get('content-encoding') !== undefined) throw bodyFault('expected a form without Content-Encoding');
+  if (Number(req.get('content-length')) > limits.bytes) throw tooLarge(limits.bytes);
   try {
-    return await parseForm(req, limits);
+    return await parseForm(req, { parser: await createParser(req, limits), limits });
   } catch (error) {
     if (error === CLIENT_LEFT) throw error;
     throw isImagesError(error) ? error : bodyFault('expected a well-formed multipart form');
   }
 }
 
-function createParser(req: Request, limits: MultipartLimits) {
+async function createParser(req: Request, limits: MultipartLimits): Promise<BusboyInstance> {
+  // Here rather than with this module: most apps never see a form, and all of them would load it when they start.
+  const { Busboy } = await import('@fastify/busboy');
   return new Busboy({
     headers: { ...req.headers, 'content-type': req.get('content-type') ?? '' },
     limits: {
@@ -65,15 +69,16 @@ function createParser(req: Request, limits: MultipartLimits) {
   });
 }
 
-function parseForm(req: Request, limits: MultipartLimits): Promise<MultipartForm> {
+interface Parsing {
+  readonly parser: BusboyInstance;
+  readonly limits: MultipartLimits;
+}
+
+function parseForm(req: Request, { parser, limits }: Parsing): Promise<MultipartForm> {
   const fields = new Map<string, string>();
   const files: FormFile[] = [];
   return new Promise((resolve, reject) => {
     if (req.destroyed) throw CLIENT_LEFT;
-    if (req.get('content-encoding') !== undefined)
-      throw bodyFault('expected a form without Content-Encoding');
-    if (Number(req.get('content-length')) > limits.bytes) throw tooLarge(limits.bytes);
-    const parser = createParser(req, limits);
     parser.on('field', (name, value, _, truncated) => {
       if (truncated) reject(bodyFault(`expected fields of at most ${FIELD_BYTES} bytes`));
       fields.set(name, value);
