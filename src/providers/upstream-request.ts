@@ -22,7 +22,7 @@ export interface PlainRequest {
   /** How. */
   readonly method: string;
   /** All headers but those of the connection. */
-  readonly headers: Headers;
+  readonly headers: Readonly<Record<string, string>>;
   /** What is sent; nothing where there is none. */
   readonly body: string | Uint8Array | undefined;
   /** Each ends the request and its answer. */
@@ -44,28 +44,22 @@ export function createUpstreamAgents(): UpstreamAgents {
 
 /** What is to be sent, where `fetch` is not needed for it: no `Request`, no stream, no form, no dispatcher. */
 export function plainRequest(
-  input: string | URL | Request,
+  target: URL | Request,
   init: RequestInit | undefined,
 ): Omit<PlainRequest, 'signals'> | undefined {
-  if (input instanceof Request) return undefined;
+  if (target instanceof Request) return undefined;
   const { body, method = 'GET', headers: given } = init ?? {};
   const isPlainBody =
     body === undefined || body === null || typeof body === 'string' || body instanceof Uint8Array;
   if (!isPlainBody || hasDispatcher(init)) return undefined;
-  const headers = new Headers(given);
-  for (const [name, value] of USUAL_HEADERS) if (!headers.has(name)) headers.set(name, value);
-  if (typeof body === 'string' && !headers.has('content-type')) {
-    headers.set('content-type', 'text/plain;charset=UTF-8');
-  }
-  return { url: new URL(input), method, headers, body: body ?? undefined };
+  const usual = typeof body === 'string' ? USUAL_HEADERS_OF_TEXT : USUAL_HEADERS;
+  const headers = { ...usual, ...Object.fromEntries(given instanceof Headers ? given : new Headers(given)) };
+  return { url: target, method, headers, body: body ?? undefined };
 }
 
 /** As `fetch` has them. */
-const USUAL_HEADERS = Object.entries({
-  accept: '*/*',
-  'accept-encoding': 'gzip, br',
-  'user-agent': 'node',
-});
+const USUAL_HEADERS = { accept: '*/*', 'accept-encoding': 'gzip, br', 'user-agent': 'node' };
+const USUAL_HEADERS_OF_TEXT = { ...USUAL_HEADERS, 'content-type': 'text/plain;charset=UTF-8' };
 
 /** Where undici keeps what `setGlobalDispatcher()` was given. */
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.2'), Symbol.for('undici.globalDispatcher.1')];
@@ -88,7 +82,7 @@ export function sendRequest(
   return new Promise((resolve, reject) => {
     const outgoing = request(url, {
       method,
-      headers: Object.fromEntries(headers),
+      headers,
       timeout: SILENCE_MS,
       agent: agents?.[isSecure ? 'https:' : 'http:'],
     });

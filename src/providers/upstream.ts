@@ -29,11 +29,11 @@ export interface UpstreamFetchOptions {
 export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globalThis.fetch {
   const { maxBytes, agents } = options;
   return async (input, init) => {
-    refuseOddTarget(input);
+    const target = plainTarget(input);
     const own = init?.signal ?? (input instanceof Request ? input.signal : undefined);
     const signals = own ? [options.signal, own] : [options.signal];
     throwIfAborted(signals);
-    const plain = plainRequest(input, init);
+    const plain = plainRequest(target, init);
     const sent = plain
       ? sendRequest({ ...plain, signals }, agents).then(plainAnswer)
       : fetch(input, { ...init, redirect: 'manual', signal: AbortSignal.any(signals) }).then(fetchedAnswer);
@@ -101,11 +101,12 @@ function toResponse(
   return response;
 }
 
-function refuseOddTarget(input: string | URL | Request): void {
+/** Where to, unless that is odd. */
+function plainTarget(input: string | URL | Request): URL | Request {
   const text = input instanceof Request ? input.url : String(input);
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const plain = url !== undefined && (url.protocol === 'https:' || url.protocol === 'http:');
-  if (plain && url.username === '' && url.password === '') return;
+  if (plain && url.username === '' && url.password === '') return input instanceof Request ? input : url;
   throw new ProviderError('shape', 'The provider is only spoken to by http(s) URLs without credentials.', {
     billed: 'no',
   });
