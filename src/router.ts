@@ -49,6 +49,7 @@ import { createFinisher } from './pipeline/finish.js';
 import { imageJobs } from './pipeline/gate.js';
 import { createInputChecker, createInputConverter } from './pipeline/input.js';
 import { createTransformer } from './pipeline/transform.js';
+import { createReadingLine } from './providers/reading-line.js';
 import { createUpstreamFetch } from './providers/upstream.js';
 import { createUpstreamAgents } from './providers/upstream-request.js';
 
@@ -97,6 +98,7 @@ function createParts(config: Config) {
   const accounting = createRowWriter(config, emit);
   const routing = createRouting();
   const agents = createUpstreamAgents();
+  const line = createReadingLine();
   const images = createImages({
     catalog,
     ledger,
@@ -115,7 +117,7 @@ function createParts(config: Config) {
     admission: createGate({ limit: limits.concurrency, queue: limits.queue, full: overloaded }),
     callsAtOnce: limits.callsAtOnce,
     unknownCost: spend.unknownCost,
-    upstreamFetch: (signal) => createUpstreamFetch({ maxBytes: limits.upstreamBytes, signal, agents }),
+    upstreamFetch: (signal) => createUpstreamFetch({ maxBytes: limits.upstreamBytes, signal, agents, line }),
   });
   const intake = createIntake({
     identify: config.identify,

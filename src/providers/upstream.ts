@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
+import type { ReadingLine } from './reading-line.js';
 import { networkFailure } from './upstream-failure.js';
 import { decodedBody, plainRequest, sendRequest, type UpstreamAgents } from './upstream-request.js';
 
@@ -19,6 +20,11 @@ export interface UpstreamFetchOptions {
    * @defaultValue those of the process
    */
   readonly agents?: UpstreamAgents | undefined;
+  /**
+   * Where bodies wait to be read while there is more to read than time for it.
+   * @defaultValue they are read side by side
+   */
+  readonly line?: ReadingLine | undefined;
 }
 
 /**
@@ -27,7 +33,7 @@ export interface UpstreamFetchOptions {
  * `unavailable` or `timeout` for a network that fails. Aborted, it throws the signal's reason.
  */
 export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globalThis.fetch {
-  const { maxBytes, agents } = options;
+  const { maxBytes, agents, line } = options;
   return async (input, init) => {
     const target = plainTarget(input);
     const own = init?.signal ?? (input instanceof Request ? input.signal : undefined);
@@ -43,7 +49,10 @@ export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globa
       answer.discard();
       throw brokenAnswer('The provider answered with a redirect or a status nobody knows.', answer.status);
     }
-    return toResponse(answer, answer.body && capped(answer.body, { maxBytes, signals, answer }));
+    return toResponse(
+      answer,
+      answer.body && capped(answer.body, { maxBytes, signals, answer, turn: line?.join() ?? takeTurn }),
+    );
   };
 }
 
@@ -116,12 +125,13 @@ interface Bounds {
   readonly maxBytes: number;
   readonly signals: readonly AbortSignal[];
   readonly answer: Answer;
+  readonly turn: (byteLength: number) => Promise<void>;
 }
 
 /** Leaving it early, as an error does, closes the socket: an endless body must not go on arriving. */
 async function* capped(
   body: AsyncIterable<Uint8Array>,
-  { maxBytes, signals, answer: { status } }: Bounds,
+  { maxBytes, signals, answer: { status }, turn }: Bounds,
 ): AsyncGenerator<Uint8Array, void> {
   let bytesRead = 0;
   try {
@@ -130,7 +140,7 @@ async function* capped(
       if (bytesRead > maxBytes) throw brokenAnswer('The provider sent more than an answer may hold.', status);
       yield chunk;
       // Node reads on from one connection, as long as there is more, before it looks at the next.
-      await takeTurn();
+      await turn(chunk.byteLength);
     }
   } catch (error) {
     fail(error, signals);

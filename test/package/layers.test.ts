@@ -72,6 +72,7 @@ const LAYERS: Readonly<Record<string, Layer>> = {
       'errors',
       'providers/upstream',
       'providers/upstream-request',
+      'providers/reading-line',
       'express',
       'node:',
     ],
