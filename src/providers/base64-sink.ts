@@ -22,6 +22,21 @@ const FIRST_BYTES = 48 * 1024;
 const USUAL_BYTES = 256 * 1024;
 const MAX_EXPECTED_BYTES = 16 * 1024 * 1024;
 
+// An escape whose end has not come.
+const CUT_ESCAPE = /\\(?:u[0-9a-f]{0,3})?$/i;
+const ESCAPED_ASCII = /\\u00([0-7][0-9a-f])/gi;
+
+/**
+ * Text without the escapes that writers of JSON put into base64: PHP's of slashes, and .NET's and Gson's of plus and
+ * equals signs. Others stay, and are no base64.
+ */
+function unescaped(text: string): string {
+  if (!text.includes('\\')) return text;
+  return text
+    .replaceAll('\\/', '/')
+    .replace(ESCAPED_ASCII, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
 /**
  * Makes a sink. Like `decodeBase64` it finds what Node would skip by comparing lengths. Where it is known about how
  * many bytes there will be, no more than the first are moved as they grow; room that stays empty takes no memory.
@@ -57,13 +72,14 @@ export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sin
 
   /** Decodes what is whole of the text that waits. */
   function flush(): void {
-    // The one escape that writers of JSON put into base64.
-    if (waiting.includes('\\')) waiting = waiting.replaceAll('\\/', '/');
-    if (hasHead) waiting = waiting.replace(HEAD, '');
+    const cut = waiting.includes('\\') ? waiting.search(CUT_ESCAPE) : -1;
+    const end = cut < 0 ? waiting.length : cut;
+    let text = unescaped(waiting.slice(0, end));
+    if (hasHead) text = text.replace(HEAD, '');
     hasHead = false;
-    const whole = waiting.length - (waiting.length % 4) - (waiting.endsWith('\\') ? 4 : 0);
-    if (whole > 0) decode(waiting.slice(0, whole));
-    waiting = waiting.slice(Math.max(whole, 0));
+    const whole = text.length - (text.length % GROUP);
+    if (whole > 0) decode(text.slice(0, whole));
+    waiting = text.slice(whole) + waiting.slice(end);
   }
 
   /** Decodes a long text without escapes where it lies: a string of all of it would be copied again and again. */

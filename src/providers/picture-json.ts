@@ -5,18 +5,25 @@
 import { randomUUID } from 'node:crypto';
 import { type Base64Sink, createBase64Sink } from './base64-sink.js';
 import { createJsonPosition, JSON_BYTES } from './json-position.js';
+import { createJsonText, type JsonText } from './json-text.js';
 
 /** What to look for. */
 export interface PictureJsonOptions {
   /** The property whose text, or whose list of texts, is pictures: `b64_json`. */
   readonly picture: string;
-  /** The property of the outermost object whose list is handed over element by element: `data`. */
+  /**
+   * The property of the outermost object whose list is handed over element by element: `data`. Should the same name
+   * come again, what it has then is left in the value.
+   */
   readonly list?: string | undefined;
   /** About how many bytes a picture has, if that is known. */
   readonly expectedBytes?: number | undefined;
 }
 
-/** Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON. */
+/**
+ * Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON, and for more than 100
+ * pictures, which no answer has.
+ */
 export interface PictureJson {
   /** Takes bytes, cut anywhere. Answers the elements of the list that became whole with them. */
   write(bytes: Uint8Array): readonly unknown[];
@@ -25,6 +32,9 @@ export interface PictureJson {
 }
 
 const { quote, comma, openList, closeList } = JSON_BYTES;
+
+// Each takes memory from its first byte on.
+const MAX_PICTURES = 100;
 
 // Stands for pictures in the JSON that is left; nobody upstream can guess it.
 const MARK = `${randomUUID()}:`;
@@ -38,22 +48,23 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
   /** By their marks, until they are back in their places. */
   const pictures = new Map<string, Buffer | null>();
   let marks = 0;
-  const whole: Uint8Array[] = [];
+  const whole = createJsonText();
   /** The element being read, while inside the list. */
-  let element: Uint8Array[] | undefined;
+  let element: JsonText | undefined;
   let isFirst = true;
+  let hadList = false;
   let isInText = false;
   let sink: Base64Sink | undefined;
 
   function keep(bytes: Uint8Array): void {
-    // A copy, because a view would keep the whole chunk.
-    if (bytes.length > 0) (element ?? whole).push(new Uint8Array(bytes));
+    (element ?? whole).append(bytes);
   }
 
   /** Begins or ends a text at its quote. Answers up to where the chunk is dealt with. */
   function takeQuote(chunk: Buffer, start: number, at: number): number {
     isInText = !isInText;
     if (isInText && position.property() === picture) {
+      if (marks === MAX_PICTURES) throw new SyntaxError('more pictures than any answer has');
       keep(chunk.subarray(start, at + 1));
       sink = createBase64Sink(expectedBytes);
       return at + 1;
@@ -70,7 +81,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
   /** True for the brackets of the list and the commas between its elements. */
   function isOfList(byte: number | undefined): boolean {
     if (element !== undefined) return position.depth() === 2 && (byte === comma || byte === closeList);
-    return byte === openList && position.depth() === 1 && position.property() === list;
+    return byte === openList && !hadList && position.depth() === 1 && position.property() === list;
   }
 
   /** Begins or ends elements. Answers up to where the chunk is dealt with, and the element that ended. */
@@ -79,11 +90,12 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
     const isClosing = chunk[at] === closeList;
     keep(chunk.subarray(start, isOpening ? at + 1 : at));
     // Before an element is believed: what is around it may be no JSON from its first byte on.
-    if (isOpening) JSON.parse(`${Buffer.concat(whole).toString('utf8')}]}`);
-    const text = Buffer.concat(element ?? []).toString('utf8');
+    if (isOpening) JSON.parse(`${whole.toString()}]}`);
+    hadList = true;
+    const text = element?.toString() ?? '';
     const hasElement = !isOpening && !(isClosing && isFirst && text.trim() === '');
     isFirst = isOpening;
-    element = isClosing ? undefined : [];
+    element = isClosing ? undefined : createJsonText();
     return { start: isClosing ? at : at + 1, ended: hasElement ? [parse(text, pictures)] : [] };
   }
 
@@ -111,7 +123,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
       keep(chunk.subarray(start));
       return elements;
     },
-    end: () => parse(Buffer.concat(whole).toString('utf8'), pictures),
+    end: () => parse(whole.toString(), pictures),
   };
 }
 

@@ -133,6 +133,41 @@ test('escaped slashes are read, in base64 as well', () => {
   }
 });
 
+test('base64 is read whichever of its characters are written as escapes, and however it is cut', () => {
+  const escaped = fc.tuple(base64, fc.array(fc.constantFrom('as it is', 'upper', 'lower'), { minLength: 9 }));
+  const property = fc.property(escaped, places, ([text, ways], at) => {
+    const written = [...text].map((character, place) => {
+      const hex = character.charCodeAt(0).toString(16).padStart(4, '0');
+      const way = ways[place % ways.length];
+      return way === 'as it is' ? character : `\\u${way === 'upper' ? hex.toUpperCase() : hex}`;
+    });
+    const json = `{"data":[{"b64_json":"${written.join('')}"}]}`;
+    assert.deepEqual(read(json, at, 'data'), parsed(json, 'data'));
+  });
+  fc.assert(property, runs(300));
+  for (const odd of ['QUJD\\\\u0041', 'QUJ\\u00e4', 'QUJD\\\\/', '\\u005cu0051UJD', 'QUJ\\n']) {
+    const json = `{"data":[{"b64_json":"${odd}"}]}`;
+    for (let at = 0; at < json.length; at += 1)
+      assert.deepEqual(read(json, [at], 'data'), parsed(json, 'data'));
+  }
+});
+
+test('a list that comes again is left as it is, and takes no longer than other text', {
+  timeout: 20_000,
+}, () => {
+  const text = `{"data":[1],${'"data":[],'.repeat(10_000)}"data":[{"b64_json":"QUJD"}],"usage":3}`;
+  assert.deepEqual(read(text, [], 'data'), {
+    elements: [1],
+    rest: { data: [{ b64_json: Buffer.from('ABC') }], usage: 3 },
+  });
+});
+
+test('a text with more pictures than any answer has is none, before they fill memory', () => {
+  const many = (count: number) => `{"b64_json":[${Array(count).fill('"QUJD"').join()}]}`;
+  assert.notEqual(read(many(100)), 'no JSON');
+  assert.equal(read(many(101)), 'no JSON');
+});
+
 test('an element is handed over with the byte that ends it', () => {
   const json = createPictureJson({ picture: 'b64_json', list: 'data' });
   assert.deepEqual(json.write(Buffer.from('{"data":[{"b64_json":"QUJD"}')), []);
