@@ -18,6 +18,41 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal)
   }
 }
 
+/** How long to wait for work that can be aborted. */
+export interface Bound {
+  /** Ends it when it aborts. */
+  readonly signal: AbortSignal;
+  /** Ends it after so many milliseconds. */
+  readonly milliseconds: number;
+}
+
+/**
+ * The value of `work`, or a rejection as soon as the signal it is given aborts: with that of `bound`, for its reason, or
+ * once its time is up, with a `TimeoutError`. Unlike `AbortSignal.any()` and `AbortSignal.timeout()`, which keep what
+ * they hold until the time is up, and cost four times as much, it leaves nothing behind.
+ */
+export async function whileInTime<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { signal, milliseconds }: Bound,
+): Promise<T> {
+  const either = new AbortController();
+  const abort = () => either.abort(signal.reason);
+  const timer = setTimeout(() => either.abort(timedOut()), milliseconds);
+  timer.unref();
+  if (signal.aborted) abort();
+  else signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await unlessAborted(work(either.signal), either.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+function timedOut(): DOMException {
+  return new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+}
+
 /** A promise's value, or a rejection with `late()` after `milliseconds`. */
 export function within<T>(promise: Promise<T>, milliseconds: number, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@ import type { Emit } from '../core/events.js';
 import type { ReadPicture, StoredPicture, StorePicture } from '../core/picture.js';
 import type { OfferedPicture, Spool } from '../core/spool.js';
 import type { MediaStorage, StoredInfo } from '../core/storage.js';
-import { unlessAborted } from '../core/wait.js';
+import { whileInTime } from '../core/wait.js';
 import { ImagesError, isImagesError } from '../errors.js';
 import { createPictureId, mediaFile, pictureKey } from './picture-id.js';
 import { damagedObject, isDamage, reportStorage } from './report.js';
@@ -36,8 +36,10 @@ export function createPictureStore(options: PictureStoreOptions): StorePicture {
   const { storage, spool, retentionSeconds, storageMs, emit } = options;
 
   function put({ key, bytes, facts }: OfferedPicture, until: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([until, AbortSignal.timeout(storageMs)]);
-    return unlessAborted(storage.put(key, bytes, { ...facts, signal }), signal);
+    return whileInTime((signal) => storage.put(key, bytes, { ...facts, signal }), {
+      signal: until,
+      milliseconds: storageMs,
+    });
   }
 
   return async ({ bytes, contentType, size }, owner): Promise<StoredPicture> => {
@@ -111,9 +113,8 @@ export function createPictureReader(
   }
 
   return async ({ id }, signal) => {
-    const bound = AbortSignal.any([signal, AbortSignal.timeout(storageMs)]);
     try {
-      return await unlessAborted(read(id, bound), bound);
+      return await whileInTime((bound) => read(id, bound), { signal, milliseconds: storageMs });
     } catch (cause) {
       signal.throwIfAborted();
       if (isImagesError(cause) && cause.code === 'MEDIA_NOT_FOUND') throw cause;

@@ -5,7 +5,7 @@ import type { Size } from '../core/image.js';
 import type { FinishedPicture, ReadPicture } from '../core/picture.js';
 import type { MediaStorage, StoredInfo } from '../core/storage.js';
 import type { MakeVariant } from '../core/variant.js';
-import { unlessAborted, within } from '../core/wait.js';
+import { whileInTime, within } from '../core/wait.js';
 import { createFlights } from './flights.js';
 import type { Lookup } from './lookup.js';
 import { mediaFile, pictureKey } from './picture-id.js';
@@ -79,10 +79,12 @@ export function createVariantStore(options: VariantStoreOptions): VariantStore {
     const sha256 = sha256Of(bytes);
     const metadata = { ...info.metadata, width: size.width, height: size.height, original: info.sha256 };
     const key = pictureKey(id, variant.name);
-    const bound = AbortSignal.any([signal, AbortSignal.timeout(storageMs)]);
+    const facts = { contentType, sha256, expiresAt, metadata };
     try {
-      const stored = storage.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal: bound });
-      await unlessAborted(stored, bound);
+      await whileInTime((bound) => storage.put(key, bytes, { ...facts, signal: bound }), {
+        signal,
+        milliseconds: storageMs,
+      });
       return true;
     } catch (cause) {
       signal.throwIfAborted();
