@@ -38,6 +38,10 @@ export async function* readEvents(
 
 const LINE_FEED = 0x0a;
 const COLON = 0x3a;
+// The standard has one before the first line dropped (WHATWG HTML, "Parsing an event stream"). Here as its bytes.
+const BYTE_ORDER_MARK = /^\xef\xbb\xbf/;
+// Of JSON: tab, line feed, carriage return, space.
+const WHITE_SPACE: ReadonlySet<number> = new Set([0x09, 0x0a, 0x0d, 0x20]);
 // Longer names, of fields and events, are none anybody looks for.
 const MAX_WORD = 128;
 
@@ -56,6 +60,7 @@ function createEventReader(options: PictureJsonOptions): EventReader {
   /** The field of the line, once its colon came, and the text before it or after it. */
   let field: string | undefined;
   let word = '';
+  let isFirstLine = true;
 
   function endEvent(): ServerSentEvent | undefined {
     const event = data.isEmpty() ? undefined : { name, data: data.end() };
@@ -71,7 +76,7 @@ function createEventReader(options: PictureJsonOptions): EventReader {
       if (field === 'data') return data.write(bytes);
       word = lengthened(word, colon < 0 ? bytes : bytes.subarray(0, colon));
       if (colon < 0) return;
-      field = word;
+      field = isFirstLine ? word.replace(BYTE_ORDER_MARK, '') : word;
       word = '';
       this.take(bytes.subarray(colon + 1));
     },
@@ -81,6 +86,7 @@ function createEventReader(options: PictureJsonOptions): EventReader {
       if (field === 'data') data.write(Buffer.from('\n'));
       field = undefined;
       word = '';
+      isFirstLine = false;
       return isBlank ? endEvent() : undefined;
     },
   };
@@ -111,12 +117,17 @@ function createEventData(options: PictureJsonOptions): EventData {
 
   return {
     write(bytes) {
-      beginning = lengthened(beginning, bytes).trimStart();
+      beginning = lengthened(beginning, beginning === '' ? withoutLeadingSpace(bytes) : bytes);
       parse(() => json.write(bytes));
     },
     isEmpty: () => beginning === '',
     end: () => (beginning.startsWith('[DONE]') ? END_OF_STREAM : parse(json.end)),
   };
+}
+
+function withoutLeadingSpace(bytes: Uint8Array): Uint8Array {
+  const start = bytes.findIndex((byte) => !WHITE_SPACE.has(byte));
+  return bytes.subarray(start < 0 ? bytes.byteLength : start);
 }
 
 function lengthened(word: string, bytes: Uint8Array): string {

@@ -59,6 +59,9 @@ const bodies: readonly (readonly [what: string, body: string, expected: readonly
   ['blank lines', '\n\n\ndata: 1\n\n\n\n', [{ name: '', data: 1 }]],
   ['no blank line at the end', 'data: 1\n', [{ name: '', data: 1 }]],
   ['no line end at the end', 'data: 1', [{ name: '', data: 1 }]],
+  ['data behind many spaces', `data:${' '.repeat(200)}1\n\n`, [{ name: '', data: 1 }]],
+  ['data behind many blank lines of data', `${'data:\n'.repeat(200)}data: 1\n\n`, [{ name: '', data: 1 }]],
+  ['no data but spaces', `data:${' '.repeat(200)}\n\ndata: 1\n\n`, [{ name: '', data: 1 }]],
   ['every kind of character', 'data: "Zwölf 🦊 日本"\n\n', [{ name: '', data: 'Zwölf 🦊 日本' }]],
 ];
 for (const [what, body, expected] of bodies) {
@@ -66,6 +69,16 @@ for (const [what, body, expected] of bodies) {
     assert.deepEqual(await eventsOf(body), expected);
   });
 }
+
+test('a byte order mark before the first line is none of it, wherever it is cut', async () => {
+  const body = '\ufeffevent: a\ndata: 1\n\n\ufeffdata: 2\n\ndata: 3\n\n';
+  for (let at = 0; at < 6; at += 1) {
+    assert.deepEqual(await eventsOf(body, [at]), [
+      { name: 'a', data: 1 },
+      { name: '', data: 3 },
+    ]);
+  }
+});
 
 test('it does not matter where a body is cut into chunks', async () => {
   const body = bodies.map(([, text]) => text).join('\n\n');
