@@ -1,14 +1,18 @@
 /** Paid pictures that storage does not take wait in the spool, and whoever asks again gets them. */
 import assert from 'node:assert/strict';
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, type TestApp, type TestAppOptions, until } from '../support/app.js';
 import { countingStorage } from '../support/media.js';
+
+// Other tests make spools at the same time.
+process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'images-router-'));
+after(() => rm(tmpdir(), { recursive: true }));
 
 const BODY = { model: 'placeholder/sketch', prompt: 'a' };
 const BASE64 = { ...BODY, response_format: 'b64_json' };
