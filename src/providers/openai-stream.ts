@@ -6,7 +6,7 @@ import type { ImageEvent, PreviewEvent, TokenUsage } from '../core/provider.js';
 import { isObject, type JsonObject, readPicture, readUsage, shapeError, typeOf } from './openai-answer.js';
 import { toStreamError } from './openai-errors.js';
 import { END_OF_STREAM, readEvents, type ServerSentEvent } from './server-sent-events.js';
-import { bodyOf } from './upstream.js';
+import { bodyOf, keepConnection } from './upstream.js';
 
 /** What was asked, as far as reading the stream depends on it. */
 export interface ExpectedStream {
@@ -40,6 +40,7 @@ export async function* readStream(
     if (kind === 'completed') {
       if (picture === undefined) throw shapeError('holds a picture that cannot be read', response);
       yield { type: 'image', index: 0, ...picture };
+      keepConnection(response);
       return readUsage(value.usage);
     }
     if (picture === undefined || step >= expected.previews) continue;

@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
 import type { ReadingLine } from './reading-line.js';
+import { readRest } from './rest-of-body.js';
 import { networkFailure } from './upstream-failure.js';
 import { decodedBody, plainRequest, sendRequest, type UpstreamAgents } from './upstream-request.js';
 
@@ -63,11 +64,25 @@ export function bodyOf(response: Response): AsyncIterable<Uint8Array> {
 
 const bodies = new WeakMap<Response, AsyncIterable<Uint8Array>>();
 
+/**
+ * Says that all that matters of a body was read. Leaving it then does not close its connection: what little follows is
+ * read in the background, and the connection serves the next request. More than 64 KiB, or 250 ms, closes it after all.
+ */
+export function keepConnection(response: Response): void {
+  answers.get(response)?.keep();
+}
+
+const answers = new WeakMap<Response, Answer>();
+
 /** An answer whose body nobody has read yet. */
 interface Answer extends Pick<Response, 'status' | 'statusText' | 'headers'> {
   readonly body: AsyncIterable<Uint8Array> | null;
   /** Gives the body up and closes its socket. */
   discard(): void;
+  /** From now on leaving the body does not close its socket, where there is one to keep. */
+  keep(): void;
+  /** Whether that was said. */
+  readonly isKept: boolean;
 }
 
 // Answers that have no body, whatever their sender thinks. A `Response` refuses to have one for them.
@@ -82,17 +97,30 @@ function plainAnswer(incoming: IncomingMessage): Answer {
   const isBodiless = BODILESS.has(status);
   if (isBodiless) incoming.resume();
   const body = isBodiless ? null : decodedBody(incoming);
-  return { status, statusText, headers, body, discard: () => void incoming.destroy() };
+  let isKept = false;
+  return {
+    status,
+    statusText,
+    headers,
+    body,
+    discard: () => void incoming.destroy(),
+    keep: () => {
+      isKept = true;
+    },
+    get isKept() {
+      return isKept;
+    },
+  };
 }
 
 function fetchedAnswer({ status, statusText, headers, body }: Response): Answer {
-  return { status, statusText, headers, body, discard: () => void body?.cancel().catch(() => undefined) };
+  const discard = () => void body?.cancel().catch(() => undefined);
+  // While it is read, nobody but its reader can cut it off.
+  return { status, statusText, headers, body, discard, keep: () => undefined, isKept: false };
 }
 
-function toResponse(
-  { status, statusText, headers, discard }: Answer,
-  body: AsyncGenerator<Uint8Array, void> | null,
-): Response {
+function toResponse(answer: Answer, body: AsyncGenerator<Uint8Array, void> | null): Response {
+  const { status, statusText, headers, discard } = answer;
   if (body === null) return new Response(null, { status, statusText, headers });
   const stream = new ReadableStream<Uint8Array>(
     {
@@ -107,6 +135,7 @@ function toResponse(
   );
   const response = new Response(stream, { status, statusText, headers });
   bodies.set(response, body);
+  answers.set(response, answer);
   return response;
 }
 
@@ -128,22 +157,33 @@ interface Bounds {
   readonly turn: (byteLength: number) => Promise<void>;
 }
 
-/** Leaving it early, as an error does, closes the socket: an endless body must not go on arriving. */
+/**
+ * Leaving it early, as an error does, closes the socket, unless that is to be kept: an endless body must not go on
+ * arriving.
+ */
 async function* capped(
   body: AsyncIterable<Uint8Array>,
-  { maxBytes, signals, answer: { status }, turn }: Bounds,
+  { maxBytes, signals, answer, turn }: Bounds,
 ): AsyncGenerator<Uint8Array, void> {
+  const chunks = body[Symbol.asyncIterator]();
   let bytesRead = 0;
   try {
-    for await (const chunk of body) {
+    for (;;) {
+      const { done, value: chunk } = await chunks.next();
+      if (done === true) return;
       bytesRead += chunk.byteLength;
-      if (bytesRead > maxBytes) throw brokenAnswer('The provider sent more than an answer may hold.', status);
+      if (bytesRead > maxBytes) {
+        throw brokenAnswer('The provider sent more than an answer may hold.', answer.status);
+      }
       yield chunk;
       // Node reads on from one connection, as long as there is more, before it looks at the next.
       await turn(chunk.byteLength);
     }
   } catch (error) {
     fail(error, signals);
+  } finally {
+    if (answer.isKept) void readRest(chunks, answer.discard);
+    else await chunks.return?.();
   }
 }
 
