@@ -37,6 +37,7 @@ export async function* readEvents(
 }
 
 const LINE_FEED = 0x0a;
+const LINE_END = Uint8Array.of(LINE_FEED);
 const COLON = 0x3a;
 // The standard has one before the first line dropped (WHATWG HTML, "Parsing an event stream"). Here as its bytes.
 const BYTE_ORDER_MARK = /^\xef\xbb\xbf/;
@@ -55,7 +56,8 @@ interface EventReader {
 }
 
 function createEventReader(options: PictureJsonOptions): EventReader {
-  let data = createEventData(options);
+  /** Made by the first line of data: streams may send any number of blank lines. */
+  let data: EventData | undefined;
   let name = '';
   /** The field of the line, once its colon came, and the text before it or after it. */
   let field: string | undefined;
@@ -63,8 +65,8 @@ function createEventReader(options: PictureJsonOptions): EventReader {
   let isFirstLine = true;
 
   function endEvent(): ServerSentEvent | undefined {
-    const event = data.isEmpty() ? undefined : { name, data: data.end() };
-    data = createEventData(options);
+    const event = data === undefined || data.isEmpty() ? undefined : { name, data: data.end() };
+    data = undefined;
     name = '';
     return event;
   }
@@ -72,8 +74,12 @@ function createEventReader(options: PictureJsonOptions): EventReader {
   return {
     endEvent,
     take(bytes) {
+      if (bytes.byteLength === 0) return;
       const colon = field === undefined ? bytes.indexOf(COLON) : -1;
-      if (field === 'data') return data.write(bytes);
+      if (field === 'data') {
+        data ??= createEventData(options);
+        return data.write(bytes);
+      }
       word = lengthened(word, colon < 0 ? bytes : bytes.subarray(0, colon));
       if (colon < 0) return;
       field = isFirstLine ? word.replace(BYTE_ORDER_MARK, '') : word;
@@ -83,7 +89,7 @@ function createEventReader(options: PictureJsonOptions): EventReader {
     endLine() {
       const isBlank = field === undefined && word.trim() === '';
       if (field === 'event') name = word.trim();
-      if (field === 'data') data.write(Buffer.from('\n'));
+      if (field === 'data') data?.endLine();
       field = undefined;
       word = '';
       isFirstLine = false;
@@ -93,8 +99,10 @@ function createEventReader(options: PictureJsonOptions): EventReader {
 }
 
 interface EventData {
-  /** Takes a part. Line ends between lines of data are white space to JSON. */
+  /** Takes a part. */
   write(bytes: Uint8Array): void;
+  /** Ends a line of data. To JSON that is white space, as much between two lines as between a hundred. */
+  endLine(): void;
   /** Whether all of it is white space. */
   isEmpty(): boolean;
   /** What an event has for `data`. */
@@ -105,6 +113,7 @@ function createEventData(options: PictureJsonOptions): EventData {
   const json = createPictureJson(options);
   let beginning = '';
   let isJson = true;
+  let isAtLineStart = false;
 
   function parse(step: () => unknown): unknown {
     try {
@@ -117,8 +126,15 @@ function createEventData(options: PictureJsonOptions): EventData {
 
   return {
     write(bytes) {
-      beginning = lengthened(beginning, beginning === '' ? withoutLeadingSpace(bytes) : bytes);
-      parse(() => json.write(bytes));
+      const said = beginning === '' ? withoutLeadingSpace(bytes) : bytes;
+      if (said.byteLength === 0) return;
+      beginning = lengthened(beginning, said);
+      if (isAtLineStart) parse(() => json.write(LINE_END));
+      isAtLineStart = false;
+      parse(() => json.write(said));
+    },
+    endLine() {
+      isAtLineStart = beginning !== '';
     },
     isEmpty: () => beginning === '',
     end: () => (beginning.startsWith('[DONE]') ? END_OF_STREAM : parse(json.end)),
