@@ -45,6 +45,18 @@ test('what memory has no room for is in files, which go when nobody wants them a
   assert.deepEqual(await readdir(tmpdir()), []);
 });
 
+test('unless told otherwise, memory has room for four megabytes', async () => {
+  const shelf = createShelf();
+  for (let index = 0; index < 6; index += 1) {
+    const { picture: facts } = picture(index);
+    await shelf.put({ type: 'picture', picture: { ...facts, bytes: Buffer.alloc(1024 * 1024, index) } });
+    assert.equal((await readdir(tmpdir())).length, index < 4 ? 0 : 1, `after ${index + 1} MB`);
+  }
+  const [folder = ''] = await readdir(tmpdir());
+  assert.equal((await readdir(join(tmpdir(), folder))).length, 2);
+  await shelf.clear();
+});
+
 test('whoever leaves an answer leaves no file behind', async () => {
   const events = inOrder(backwards(), createShelf(0));
   for await (const _ of events) break;
