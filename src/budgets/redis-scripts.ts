@@ -20,7 +20,7 @@
  * Lua's numbers are doubles like JavaScript's: exact up to 2^53 - 1, where sums stop. Only `text` writes them out,
  * because Lua's own conversion keeps 14 digits.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** A script and the name the server knows it by once it has seen it. */
 export interface Script {
@@ -123,7 +123,7 @@ end
 
 function script(body: string): Script {
   const text = SHARED + body;
-  return { text, sha1: createHash('sha1').update(text).digest('hex') };
+  return { text, sha1: hash('sha1', text) };
 }
 
 /**

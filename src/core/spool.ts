@@ -2,14 +2,14 @@
  * The spool: where paid pictures wait that storage did not take. Each is a file until storage takes it, it expires or
  * the process ends; meanwhile whoever reads the storage through {@link Spool.storage} sees it as if it were stored.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit, StorageLost } from './events.js';
 import { createRemovals } from './removals.js';
 import { createSpoolFolder, readWhole, removeFile } from './spool-folder.js';
 import { spooledView, type WaitingObject } from './spool-view.js';
 import type { MediaStorage, PutOptions } from './storage.js';
-import { unlessAborted } from './wait.js';
+import { whileInTime } from './wait.js';
 
 /** What a spool takes. */
 export interface SpoolOptions {
@@ -84,8 +84,7 @@ export function createSpool(options: SpoolOptions): Spool {
     const { key, path, info, deleted } = picture;
     const { contentType, sha256, expiresAt, metadata } = info;
     const bytes = await readWhole(path);
-    if (createHash('sha256').update(bytes).digest('hex') !== sha256)
-      throw new Error('a spooled file changed');
+    if (hash('sha256', bytes) !== sha256) throw new Error('a spooled file changed');
     // Who deletes it from here on meets a put under way.
     deleted.signal.throwIfAborted();
     await removals.put(key, bytes, { contentType, sha256, expiresAt, metadata, signal });
@@ -100,9 +99,9 @@ export function createSpool(options: SpoolOptions): Spool {
       return true;
     }
     picture.attempts += 1;
-    const signal = AbortSignal.any([closed.signal, deleted.signal, AbortSignal.timeout(storageMs)]);
+    const signal = AbortSignal.any([closed.signal, deleted.signal]);
     try {
-      await unlessAborted(store(picture, signal), signal);
+      await whileInTime((either) => store(picture, either), { signal, milliseconds: storageMs });
     } catch (cause) {
       if (deleted.signal.aborted) return true;
       emit({ type: 'storage.failed', level: 'warn', requestId, operation: 'put', cause });

@@ -1,5 +1,5 @@
 /**
- * Files that are read at given places, and new ones. By the callbacks of `node:fs`: its promised handles cost a third
+ * Files that are read at given places, new ones, and folders to be flushed. By the callbacks of `node:fs`: its promised handles cost a third
  * more for each small read or write.
  */
 import { close, constants, fstat, fsync, futimes, open, read, type Stats, writev } from 'node:fs';
@@ -15,56 +15,38 @@ export interface OpenFile {
   close(): Promise<void>;
 }
 
+const openNow = promisify(open);
+const readNow = promisify(read);
+const describeNow = promisify(fstat);
+const writeNow = promisify(writev);
+const setTimesNow = promisify(futimes);
+const syncNow = promisify(fsync);
+const closeNow = promisify(close);
+
 // A link in the place of a file is refused by the system itself. (Windows has no such flag.)
 const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0);
 
 /** Opens a file for reading. Throws the system's errors. */
-export function openFile(path: string): Promise<OpenFile> {
-  return new Promise((resolve, reject) => {
-    open(path, FLAGS, (error, descriptor) => {
-      if (error) reject(error);
-      else resolve(openedFile(descriptor));
-    });
-  });
-}
-
-function openedFile(descriptor: number): OpenFile {
+export async function openFile(path: string): Promise<OpenFile> {
+  const descriptor = await openNow(path, FLAGS);
   let working: Promise<unknown> | undefined;
   let closing: Promise<void> | undefined;
-
-  function readInto(buffer: Uint8Array, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      read(descriptor, buffer, 0, buffer.byteLength, position, (error, bytesRead) => {
-        if (error) reject(error);
-        else resolve(bytesRead);
-      });
-    });
-  }
-  function describe(): Promise<Stats> {
-    return new Promise((resolve, reject) => {
-      fstat(descriptor, (error, stats) => (error ? reject(error) : resolve(stats)));
-    });
-  }
-  function closeNow(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      close(descriptor, (error) => (error ? reject(error) : resolve()));
-    });
-  }
+  const closeIt = () => closeNow(descriptor);
 
   return {
-    read(buffer, position) {
-      const done = readInto(buffer, position);
+    async read(buffer, position) {
+      const done = readNow(descriptor, buffer, 0, buffer.byteLength, position);
       working = done;
-      return done;
+      return (await done).bytesRead;
     },
     stat() {
-      const done = describe();
+      const done = describeNow(descriptor);
       working = done;
       return done;
     },
     close() {
       // The descriptor could be another file's before work under way has come to it.
-      closing ??= working === undefined ? closeNow() : working.then(closeNow, closeNow);
+      closing ??= working === undefined ? closeIt() : working.then(closeIt, closeIt);
       return closing;
     },
   };
@@ -82,19 +64,36 @@ export interface NewFile {
   close(): Promise<void>;
 }
 
-const openNow = promisify(open);
-const writePieces = promisify(writev);
-const setTimesNow = promisify(futimes);
-const syncNow = promisify(fsync);
-const closeNow = promisify(close);
-
 /** Makes a file. Throws the system's errors, also where there is something of that name. */
 export async function createFile(path: string): Promise<NewFile> {
   const descriptor = await openNow(path, 'wx');
   return {
-    append: async (pieces) => (await writePieces(descriptor, pieces)).bytesWritten,
+    append: async (pieces) => (await writeNow(descriptor, pieces)).bytesWritten,
     setTimes: (seconds) => setTimesNow(descriptor, seconds, seconds),
     sync: () => syncNow(descriptor),
+    close: () => closeNow(descriptor),
+  };
+}
+
+/** An open folder. Whoever has it closes it. */
+export interface OpenFolder {
+  /** Makes its entries survive a power cut. */
+  sync(): Promise<void>;
+  /** What tells it from one that is made under its name later. */
+  identity(): Promise<string>;
+  /** Closes it. Nothing may be under way. */
+  close(): Promise<void>;
+}
+
+/** Opens a folder. Throws the system's errors. */
+export async function openFolder(path: string): Promise<OpenFolder> {
+  const descriptor = await openNow(path, 'r');
+  return {
+    sync: () => syncNow(descriptor),
+    async identity() {
+      const { dev, ino, birthtimeNs } = await describeNow(descriptor, { bigint: true });
+      return `${dev}:${ino}:${birthtimeNs}`;
+    },
     close: () => closeNow(descriptor),
   };
 }

@@ -2,32 +2,15 @@
 import { rm } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { crc32 } from 'node:zlib';
-import type {
-  ByteRange,
-  GetOptions,
-  MediaStorage,
-  PutOptions,
-  StoredInfo,
-  StoredObject,
-  SweepOptions,
-  SweepResult,
-} from '../core/storage.js';
+import type { MediaStorage, PutOptions, SweepOptions, SweepResult } from '../core/storage.js';
 import { ConfigError } from '../errors.js';
 import { createAttempts } from './attempts.js';
-import { BUFFER_BYTES, type ChunkBuffers, createChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
 import { createFlush } from './flushed-folders.js';
 import { createLinkCheck, syncDirectory } from './folders.js';
 import { checkKey, checkPrefix, isOfYoungDay } from './keys.js';
-import { readBody } from './object-body.js';
-import {
-  damaged,
-  encodeHeader,
-  FACTS_ONLY,
-  type OpenObject,
-  type OpenOptions,
-  openObject,
-} from './object-file.js';
+import { encodeHeader } from './object-file.js';
+import { createObjectReader, type ObjectPlace } from './object-read.js';
 import {
   OBJECT_SUFFIX,
   objectsBelow,
@@ -37,8 +20,6 @@ import {
   removeIncoming,
 } from './object-tree.js';
 import { type ObjectWrite, writeObject } from './object-write.js';
-import { createSmallFiles, type SmallFiles } from './small-files.js';
-import { createSoundFiles } from './sound-files.js';
 
 /** Where {@link filesystem} keeps its objects. */
 export interface FilesystemOptions {
@@ -48,12 +29,6 @@ export interface FilesystemOptions {
    */
   readonly root: string;
 }
-
-// A small picture comes with its facts in one read, which a larger one begins with: into memory of its own, or lent.
-const WHOLE_READ_BYTES = 64 * 1024;
-
-// Bytes that were checked when they were remembered.
-const KNOWN_SOUND = { isKnownSound: true, onSound: () => undefined };
 
 // A writer in another process may hold a temporary file; none holds one for an hour.
 const ORPHAN_GRACE_MS = 3_600_000;
@@ -73,9 +48,7 @@ const ORPHAN_GRACE_MS = 3_600_000;
  */
 export function filesystem(options: FilesystemOptions): MediaStorage {
   const root = resolveRoot(options?.root);
-  const soundnessOf = createSoundFiles();
-  const smallFiles = createSmallFiles();
-  const buffers = createChunkBuffers();
+  const reader = createObjectReader();
   const flush = createFlush(root);
   const refuseLinks = createLinkCheck(root);
   const locate = (key: string): string => {
@@ -86,18 +59,17 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
   return {
     put: async (key, body, putOptions) =>
       put({ root, flush, refuseLinks, path: locate(key), key }, body, putOptions),
-    get: async (key, getOptions) =>
-      get({ path: locate(key), key, soundnessOf, smallFiles, buffers }, getOptions),
-    stat: async (key) => stat(locate(key), key),
+    get: async (key, getOptions) => reader.get({ path: locate(key), key }, getOptions),
+    stat: async (key) => reader.stat({ path: locate(key), key }),
     async delete(key) {
       const path = locate(key);
-      smallFiles.forget((known) => known === path);
+      reader.forget((known) => known === path);
       await remove(refuseLinks, path);
     },
     async deletePrefix(prefix, { signal } = {}) {
       checkPrefix(prefix);
       const directory = join(root, prefix.slice(0, -1));
-      smallFiles.forget((known) => known.startsWith(directory + sep));
+      reader.forget((known) => known.startsWith(directory + sep));
       await removeTree(refuseLinks, directory, signal);
     },
     sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
@@ -112,9 +84,7 @@ function resolveRoot(root: unknown): string {
   return resolve(root);
 }
 
-interface Place extends Pick<ObjectWrite, 'root' | 'flush' | 'refuseLinks' | 'path'> {
-  readonly key: string;
-}
+type Place = ObjectPlace & Pick<ObjectWrite, 'root' | 'flush' | 'refuseLinks'>;
 
 async function put({ key, ...place }: Place, body: Uint8Array, options: PutOptions): Promise<void> {
   const { contentType, sha256, expiresAt, metadata, signal } = options;
@@ -124,76 +94,6 @@ async function put({ key, ...place }: Place, body: Uint8Array, options: PutOptio
   const info = { size: body.byteLength, contentType, sha256, storedAt: Date.now(), expiresAt, metadata };
   const header = encodeHeader({ key, info, bodyCrc32: crc32(body) });
   await withFaults(() => writeObject({ ...place, header, body, expiresAt, signal }));
-}
-
-interface Wanted extends Pick<Place, 'path' | 'key'> {
-  readonly soundnessOf: ReturnType<typeof createSoundFiles>;
-  readonly smallFiles: SmallFiles;
-  readonly buffers: ChunkBuffers;
-}
-
-async function get(wanted: Wanted, options: GetOptions = {}): Promise<StoredObject | undefined> {
-  const { range, signal, transient = false } = options;
-  signal?.throwIfAborted();
-  // Whoever may keep chunks may write to them, too.
-  const recalled = transient && range === undefined ? await wanted.smallFiles.recall(wanted.path) : undefined;
-  if (recalled !== undefined && recalled.info.expiresAt > Date.now()) {
-    signal?.throwIfAborted();
-    const whole = { start: 0, end: recalled.info.size - 1, path: wanted.path, signal, buffers: undefined };
-    return { body: readBody(recalled, { ...whole, soundness: KNOWN_SOUND }), ...recalled.info };
-  }
-  return await getFromFile(wanted, options);
-}
-
-async function getFromFile(
-  { path, key, soundnessOf, smallFiles, buffers: supply }: Wanted,
-  { range, signal, transient = false }: GetOptions,
-): Promise<StoredObject | undefined> {
-  const buffers = transient ? supply : undefined;
-  const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
-  const isStamped = transient && smallFiles.isAskedAgain(path);
-  const options = range === undefined ? { firstBuffer, isStamped } : FACTS_ONLY;
-  const object = await withFaults(() => openLiving(path, { key, ...options }));
-  if (object === undefined) return undefined;
-  try {
-    signal?.throwIfAborted();
-    const { start, end } = resolveRange(range, object.info.size);
-    // What has been read whole is not waited for.
-    if (object.isRead) object.file.close().catch(() => undefined);
-    const soundness = object.isRead
-      ? { isKnownSound: false, onSound: () => smallFiles.remember(path, object) }
-      : soundnessOf(path, object.stamp);
-    return { body: readBody(object, { start, end, path, signal, soundness, buffers }), ...object.info };
-  } catch (error) {
-    await object.file.close();
-    throw error;
-  }
-}
-
-async function stat(path: string, key: string): Promise<StoredInfo | undefined> {
-  const object = await withFaults(() => openLiving(path, { key, ...FACTS_ONLY }));
-  await object?.file.close();
-  return object?.info;
-}
-
-// Links among the folders are not looked for on the way to a read: it would take a look-up for each, and all that
-// can be read through one is an object of ours, stored under this very key.
-async function openLiving(
-  path: string,
-  { key, ...options }: OpenOptions & { readonly key: string },
-): Promise<OpenObject | undefined> {
-  const object = await openObject(path, options);
-  if (object === undefined) return undefined;
-  if (object.key === key && object.info.expiresAt > Date.now()) return object;
-  await object.file.close();
-  if (object.key !== key) throw damaged(path, `it was stored as ${object.key}`);
-  return undefined;
-}
-
-function resolveRange(range: ByteRange | undefined, size: number): ByteRange {
-  if (range === undefined) return { start: 0, end: size - 1 };
-  if (range.start >= 0 && range.end >= range.start && range.end < size) return range;
-  throw new RangeError(`Bytes ${range.start}-${range.end} are not inside ${size} bytes.`);
 }
 
 async function remove(refuseLinks: Place['refuseLinks'], path: string): Promise<void> {

@@ -1,7 +1,7 @@
 /** Which folders of a filesystem storage are known to survive a power cut. */
 import { dirname } from 'node:path';
 import { syncAndIdentify, syncDirectory } from './folders.js';
-import { createSharing } from './sharing.js';
+import { createGroupCommit } from './group-commit.js';
 
 const MAX_FOLDERS = 1_000;
 
@@ -12,7 +12,7 @@ const MAX_FOLDERS = 1_000;
  */
 export function createFlush(root: string): (directory: string) => Promise<void> {
   const flushed = new Map<string, string>();
-  const syncOnce = createSharing(sync);
+  const syncOnce = createGroupCommit(sync);
 
   function remember(folder: string, identity: string): void {
     flushed.delete(folder);

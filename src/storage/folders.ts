@@ -1,10 +1,11 @@
 /** Folders of a filesystem storage: made under the eyes of sweeps, flushed, and never left through a link. */
-import { close, fstat, fsync, open, realpath } from 'node:fs';
+import { realpath } from 'node:fs';
 import { lstat, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { ImagesError } from '../errors.js';
 import { isMissing, isTaken, isUnsupported } from './faults.js';
+import { type OpenFolder, openFolder } from './file.js';
 
 // A sweep may remove the empty folder a writer has just made; nobody loses that race again and again but by a fault.
 const MOVE_ATTEMPTS = 10;
@@ -85,10 +86,6 @@ function linkError(path: string): ImagesError {
   return new ImagesError('STORAGE_ERROR', 'A folder of the media storage is a link.', { cause });
 }
 
-const openFolder = promisify(open);
-const syncFolder = promisify(fsync);
-const closeFolder = promisify(close);
-
 /** Makes the entries of a folder survive a power cut. A folder that is gone has none, and some systems flush none. */
 export async function syncDirectory(directory: string): Promise<void> {
   await synced(directory, async () => undefined);
@@ -99,32 +96,23 @@ export async function syncDirectory(directory: string): Promise<void> {
  * `undefined` where nothing was flushed.
  */
 export async function syncAndIdentify(directory: string): Promise<string | undefined> {
-  return synced(directory, identityOf);
+  return synced(directory, (folder) => folder.identity());
 }
 
 async function synced<T>(
   directory: string,
-  look: (descriptor: number) => Promise<T>,
+  look: (folder: OpenFolder) => Promise<T>,
 ): Promise<T | undefined> {
   try {
-    const descriptor = await openFolder(directory, 'r');
+    const folder = await openFolder(directory);
     try {
-      await syncFolder(descriptor);
-      return await look(descriptor);
+      await folder.sync();
+      return await look(folder);
     } finally {
-      await closeFolder(descriptor);
+      await folder.close();
     }
   } catch (error) {
     if (!isMissing(error) && !isUnsupported(error)) throw error;
     return undefined;
   }
-}
-
-function identityOf(descriptor: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    fstat(descriptor, { bigint: true }, (error, stats) => {
-      if (error) reject(error);
-      else resolve(`${stats.dev}:${stats.ino}:${stats.birthtimeNs}`);
-    });
-  });
 }

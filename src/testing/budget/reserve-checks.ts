@@ -1,6 +1,6 @@
 /** Checks of `reserve` and `read`: what fits, what does not, and what is left behind. */
 import assert from 'node:assert/strict';
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import type { Once } from '../../core/budget.js';
 import type { Check } from '../check.js';
 import {
@@ -224,7 +224,7 @@ export const reserveChecks: readonly Check<CreateBudget>[] = [
       // <per>/<owner>/<unit>/<name>/<start of the window>
       const prefix = `tenant/${randomUUID().replaceAll('-', '')}/images/${'n'.repeat(64)}/2026-05-14T12:3`;
       const lines = [0, 1, 2].map((minute) => line({ key: `${prefix}${minute}`, amount: minute + 1 }));
-      const digest = createHash('sha256').update(prefix).digest('hex').slice(1);
+      const digest = hash('sha256', prefix).slice(1);
       const [once, other] = ['a', 'b'].map((end) => ({ key: digest + end, fingerprint: digest + end })) as [
         Once,
         Once,

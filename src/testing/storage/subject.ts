@@ -1,6 +1,6 @@
 /** What the checks of a storage are made from: a fresh subject, sample objects, and ways to read and compare. */
 import assert from 'node:assert/strict';
-import { createHash, randomBytes, randomFillSync } from 'node:crypto';
+import { hash, randomBytes, randomFillSync } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Metadata } from '../../core/image.js';
 import type { GetOptions, MediaStorage, PutOptions, StoredInfo } from '../../core/storage.js';
@@ -110,7 +110,7 @@ export function makeSample(size = 1000, facts: Partial<PutOptions> = {}): Sample
 }
 
 function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes);
 }
 
 /** Stores a sample that has expired when this resolves. */

@@ -4,7 +4,7 @@
  * Makes the function that does `work` for a key. Who asks while it is being done shares the next time with all others
  * who do: what they want it to see may have come too late for this one.
  */
-export function createSharing<T>(work: (key: string) => Promise<T>): (key: string) => Promise<T> {
+export function createGroupCommit<T>(work: (key: string) => Promise<T>): (key: string) => Promise<T> {
   const running = new Map<string, Promise<T>>();
   const waiting = new Map<string, Promise<T>>();
 

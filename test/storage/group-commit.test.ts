@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createSharing } from '../../src/storage/sharing.js';
+import { createGroupCommit } from '../../src/storage/group-commit.js';
 
 /** Work that ends when it is told to, and answers which time it was. */
 function workByHand() {
   const ends: (() => void)[] = [];
   const keys: string[] = [];
-  const share = createSharing(async (key: string) => {
+  const share = createGroupCommit(async (key: string) => {
     keys.push(key);
     const time = keys.length;
     await new Promise<void>((resolve) => ends.push(resolve));

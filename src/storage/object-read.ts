@@ -1,0 +1,110 @@
+/** Reading an object: its facts, and its bytes from its file or, where they were asked for before, from memory. */
+import type { ByteRange, GetOptions, StoredInfo, StoredObject } from '../core/storage.js';
+import { BUFFER_BYTES, createChunkBuffers } from './chunk-buffers.js';
+import { withFaults } from './faults.js';
+import { readBody } from './object-body.js';
+import { damaged, FACTS_ONLY, type OpenObject, type OpenOptions, openObject } from './object-file.js';
+import { createSmallFiles } from './small-files.js';
+import { createSoundFiles } from './sound-files.js';
+
+/** Where an object lies, and the key it must have been stored under. */
+export interface ObjectPlace {
+  /** Its file. */
+  readonly path: string;
+  /** Its key. */
+  readonly key: string;
+}
+
+/** Reads objects, with the memory that makes reading them again cheap. */
+export interface ObjectReader {
+  /** As `MediaStorage.get`. */
+  get(place: ObjectPlace, options?: GetOptions): Promise<StoredObject | undefined>;
+  /** As `MediaStorage.stat`. */
+  stat(place: ObjectPlace): Promise<StoredInfo | undefined>;
+  /** Lets go of the bytes of files that are removed. */
+  forget(isRemoved: (path: string) => boolean): void;
+}
+
+// A small picture comes with its facts in one read, which a larger one begins with: into memory of its own, or lent.
+const WHOLE_READ_BYTES = 64 * 1024;
+
+// Bytes that were checked when they were remembered.
+const KNOWN_SOUND = { isKnownSound: true, onSound: () => undefined };
+
+/** Makes a reader. */
+export function createObjectReader(): ObjectReader {
+  const soundnessOf = createSoundFiles();
+  const smallFiles = createSmallFiles();
+  const supply = createChunkBuffers();
+
+  /** By the memory of small files; `undefined` where it has none of it. */
+  async function fromMemory(
+    path: string,
+    signal: AbortSignal | undefined,
+  ): Promise<StoredObject | undefined> {
+    const object = await smallFiles.recall(path);
+    if (object === undefined || object.info.expiresAt <= Date.now()) return undefined;
+    signal?.throwIfAborted();
+    const whole = { start: 0, end: object.info.size - 1, path, signal, buffers: undefined };
+    return { body: readBody(object, { ...whole, soundness: KNOWN_SOUND }), ...object.info };
+  }
+
+  async function fromFile(
+    place: ObjectPlace,
+    { range, signal, transient = false }: GetOptions,
+  ): Promise<StoredObject | undefined> {
+    const { path } = place;
+    const buffers = transient ? supply : undefined;
+    const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
+    const isStamped = transient && smallFiles.isAskedAgain(path);
+    const options = range === undefined ? { firstBuffer, isStamped } : FACTS_ONLY;
+    const object = await withFaults(() => openLiving(place, options));
+    if (object === undefined) return undefined;
+    try {
+      signal?.throwIfAborted();
+      const { start, end } = resolveRange(range, object.info.size);
+      // What has been read whole is not waited for.
+      if (object.isRead) object.file.close().catch(() => undefined);
+      const soundness = object.isRead
+        ? { isKnownSound: false, onSound: () => smallFiles.remember(path, object) }
+        : soundnessOf(path, object.stamp);
+      return { body: readBody(object, { start, end, path, signal, soundness, buffers }), ...object.info };
+    } catch (error) {
+      await object.file.close();
+      throw error;
+    }
+  }
+
+  return {
+    async get(place, options = {}) {
+      const { range, signal, transient = false } = options;
+      signal?.throwIfAborted();
+      // Whoever may keep chunks may write to them, too.
+      const remembered = transient && range === undefined && (await fromMemory(place.path, signal));
+      return remembered || (await fromFile(place, options));
+    },
+    async stat(place) {
+      const object = await withFaults(() => openLiving(place, FACTS_ONLY));
+      await object?.file.close();
+      return object?.info;
+    },
+    forget: smallFiles.forget,
+  };
+}
+
+// Links among the folders are not looked for on the way to a read: it would take a look-up for each, and all that
+// can be read through one is an object of ours, stored under this very key.
+async function openLiving({ path, key }: ObjectPlace, options: OpenOptions): Promise<OpenObject | undefined> {
+  const object = await openObject(path, options);
+  if (object === undefined) return undefined;
+  if (object.key === key && object.info.expiresAt > Date.now()) return object;
+  await object.file.close();
+  if (object.key !== key) throw damaged(path, `it was stored as ${object.key}`);
+  return undefined;
+}
+
+function resolveRange(range: ByteRange | undefined, size: number): ByteRange {
+  if (range === undefined) return { start: 0, end: size - 1 };
+  if (range.start >= 0 && range.end >= range.start && range.end < size) return range;
+  throw new RangeError(`Bytes ${range.start}-${range.end} are not inside ${size} bytes.`);
+}
