@@ -7,6 +7,7 @@ import { NO_TOKENS, type RequestHead } from '../core/outcome.js';
 import type { ImagesError } from '../errors.js';
 import { openaiErrorObject, toImagesError } from './errors.js';
 import { pictureObject, writePieces } from './pieces.js';
+import { createShelf } from './shelf.js';
 import { extras, openaiFacts, openaiUsage } from './wire.js';
 
 /** What a stream takes. */
@@ -98,28 +99,39 @@ export async function streamAnswer(res: Response, options: StreamOptions): Promi
 
 async function writeEvents(writer: SseWriter, options: StreamOptions): Promise<void> {
   const { events, prefix } = options;
-  let head: RequestHead | undefined;
   // The last picture waits until all calls have ended, because only it can name the missing ones: an error event
   // after a completed picture would make client libraries throw the picture away.
-  let held: Frame | undefined;
-  for await (const event of events) {
-    // A request that waited long for its turn has its headers out already.
-    if (!writer.begun) options.onEvent(event);
-    if (event.type === 'started') head = event.head;
-    if (head === undefined) continue;
-    if (event.type === 'preview') {
-      await writer.write(`${prefix}.partial_image`, partialFrame(prefix, head, event));
-    }
-    if (event.type === 'picture') {
-      if (held !== undefined) await writer.write(`${prefix}.completed`, held);
-      held = completedFrame(prefix, head, event.picture);
-    }
-    if (event.type === 'finished' && held !== undefined) {
+  const last = createShelf();
+  let head: RequestHead | undefined;
+
+  async function writeLast(more: object = {}): Promise<void> {
+    const [index] = last.indexes();
+    const event = index === undefined ? undefined : await last.take(index);
+    if (head === undefined || event === undefined) return;
+    const { fields, ...picture } = completedFrame(prefix, head, event.picture);
+    await writer.write(`${prefix}.completed`, { ...picture, fields: { ...fields, ...more } });
+  }
+
+  try {
+    for await (const event of events) {
+      // A request that waited long for its turn has its headers out already.
+      if (!writer.begun) options.onEvent(event);
+      if (event.type === 'started') head = event.head;
+      if (head === undefined) continue;
+      if (event.type === 'preview') {
+        await writer.write(`${prefix}.partial_image`, partialFrame(prefix, head, event));
+      }
+      if (event.type === 'picture') {
+        await writeLast();
+        await last.put(event);
+      }
       // What is known only at the end goes with the last picture: the sums, what did not arrive, and the warnings.
-      const usage = openaiUsage(event.outcome.tokens);
-      const fields = { ...held.fields, usage, ...extras(event.outcome) };
-      await writer.write(`${prefix}.completed`, { ...held, fields });
+      if (event.type === 'finished') {
+        await writeLast({ usage: openaiUsage(event.outcome.tokens), ...extras(event.outcome) });
+      }
     }
+  } finally {
+    await last.clear();
   }
 }
 

@@ -3,8 +3,13 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import sharp from 'sharp';
 import { inOrder } from '../../src/http/order.js';
 import { createShelf, type PictureEvent } from '../../src/http/shelf.js';
+import { createTestApp, testModel, until } from '../support/app.js';
+import { altered } from '../support/hostile-providers.js';
+import { noise } from '../support/pictures.js';
+import { framesOf, openAnswer } from '../support/sse.js';
 
 // A place of its own, where no other process makes folders meanwhile.
 process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'shelf-'));
@@ -61,4 +66,42 @@ test('whoever leaves an answer leaves no file behind', async () => {
   const events = inOrder(backwards(), createShelf(0));
   for await (const _ of events) break;
   assert.deepEqual(await readdir(tmpdir()), []);
+});
+
+test('the last picture of a stream waits in a file too, if it is of more than four megabytes', async (t) => {
+  const edge = 1536;
+  const bytes = await noise(edge);
+  const drawn = await sharp(bytes).raw().toBuffer();
+  const size = { width: edge, height: edge };
+  const models = [testModel({ maxImages: 1, sizes: { kind: 'list', values: [size], default: size } })];
+  let calls = 0;
+  let letGo = () => {};
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const provider = altered(
+    async function* (events) {
+      calls += 1;
+      if (calls > 1) await held;
+      yield* events;
+    },
+    { models, tamper: () => ({ bytes, type: 'image/png' }) },
+  );
+  const app = await createTestApp(t, { providers: [provider], pictures: { verify: 'container' } });
+  const waiting = async () => (await readdir(tmpdir(), { recursive: true })).length;
+
+  const body = { model: 'placeholder/sketch', prompt: 'Noise', n: 2, stream: true };
+  const opening = openAnswer(app, body);
+  // The folder, and the first picture in it.
+  await until(async () => (await waiting()) === 2);
+  letGo();
+  const { response } = await opening;
+  for await (const { event, data } of framesOf(response)) {
+    assert.equal(event, 'image_generation.completed');
+    const pixels = await sharp(Buffer.from(data.b64_json ?? '', 'base64'))
+      .raw()
+      .toBuffer();
+    assert.ok(pixels.equals(drawn), `picture ${data.index} is whole`);
+  }
+  await until(async () => (await waiting()) === 0);
 });
