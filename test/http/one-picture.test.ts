@@ -13,7 +13,7 @@ import type { MediaStorage } from '../../src/core/storage.js';
 import { openai } from '../../src/providers/openai.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, TEST_KEY, type TestApp } from '../support/app.js';
-import { createOpenAIUpstream } from '../support/openai-upstream.js';
+import { createOpenAIUpstream, jsonBody, streamFrames } from '../support/openai-upstream.js';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -33,14 +33,20 @@ const picture = { b64_json: noise.toString('base64') };
 const answer = Buffer.from(
   JSON.stringify({ created: 1, data: Array.from({ length: COUNT }, () => picture) }),
 );
+const PREVIEWS = 3;
+const stream = Buffer.from(streamFrames({ image: noise, previews: PREVIEWS }).join(''));
 
-/** The real adapter in front of a server that has all pictures at once; says what is in memory after each of them. */
+/**
+ * The real adapter in front of a server that has all pictures at once; says what is in memory after each of them, and
+ * after each preview.
+ */
 async function watchedProvider(t: TestContext) {
   const upstream = await createOpenAIUpstream();
   t.after(() => upstream.close());
-  upstream.respondWith((_, res) => {
-    res.setHeader('Content-Type', 'application/json');
-    res.end(answer);
+  upstream.respondWith((asked, res) => {
+    const isStream = jsonBody(asked).stream === true;
+    res.setHeader('Content-Type', isStream ? 'text/event-stream' : 'application/json');
+    res.end(isStream ? stream : answer);
   });
   const inner = openai({ apiKey: 'secret', baseURL: upstream.url });
   const heldBytes: number[] = [];
@@ -49,7 +55,7 @@ async function watchedProvider(t: TestContext) {
     async *generate(call) {
       for await (const event of inner.generate(call)) {
         yield event;
-        if (event.type === 'image') heldBytes.push(await inMemory());
+        if (event.type !== 'end') heldBytes.push(await inMemory());
       }
     },
   };
@@ -89,14 +95,24 @@ const WAYS = {
   'decoded and handed over': { verify: 'decode', body: SIZE },
   'encoded anew and handed over': { verify: 'decode', body: { ...SIZE, output_format: 'webp' } },
   stored: { verify: 'container', body: { ...SIZE, response_format: 'url' } },
+  'streamed with their previews': {
+    verify: 'container',
+    body: { ...SIZE, stream: true, partial_images: PREVIEWS },
+  },
 } as const;
 
 for (const [what, { verify, body }] of Object.entries(WAYS)) {
   test(`of pictures that are ${what} one is held at a time`, async (t) => {
     const { provider, heldBytes } = await watchedProvider(t);
-    const app = await createTestApp(t, { providers: [provider], storage: elsewhere(), pictures: { verify } });
+    const app = await createTestApp(t, {
+      providers: [provider],
+      storage: elsewhere(),
+      pictures: { verify },
+      // A stream has one picture: several are several calls.
+      limits: { callsAtOnce: 1 },
+    });
     assert.equal(await askFor(app, body), 200);
-    assert.equal(heldBytes.length, COUNT);
+    assert.equal(heldBytes.length, COUNT * ('stream' in body ? PREVIEWS + 1 : 1));
     const [first = 0, ...later] = heldBytes;
     const grown = later.map((bytes) => bytes - first);
     assert.ok(
