@@ -90,6 +90,41 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
   });
 }
 
+const ANSWERS = {
+  ...BODIES,
+  'an answer with links': [
+    '/v1/inference/images/generate',
+    { model: 'placeholder/sketch', response_format: 'url' },
+  ],
+} as const;
+
+for (const [what, [path, body]] of Object.entries(ANSWERS)) {
+  for (const [which, tamper] of [
+    ['small', undefined],
+    ['large', () => ({ bytes, type: 'image/png' }) as const],
+  ] as const) {
+    test(`${what} of ${which} pictures is not hashed for an ETag`, async (t) => {
+      let hashed = 0;
+      const app = await createTestApp(t, {
+        placeholder: { models: [testModel(tamper ? { sizes: SIZES } : {})], tamper },
+        pictures: { verify: 'container' },
+        before: (host) =>
+          host.set('etag', () => {
+            hashed += 1;
+            return '"hash"';
+          }),
+      });
+      const answer = await fetch(app.url + path, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${TEST_KEY}`, 'Content-Type': 'application/json' },
+        body: JSON.stringify({ prompt: 'Noise', ...body }),
+      });
+      await answer.arrayBuffer();
+      assert.deepEqual([answer.status, answer.headers.get('etag'), hashed], [200, null, 0]);
+    });
+  }
+}
+
 test('a host that puts writing functions of its own into answers, as those that compress, need not know of callbacks', async (t) => {
   const app = await createTestApp(t, {
     placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
