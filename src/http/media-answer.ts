@@ -21,10 +21,6 @@ import { type SizedBody, sendBody } from './media-body.js';
 export interface Served {
   /** Where it is stored. */
   readonly key: string;
-  /** Whether what is stored there is it. */
-  readonly accepts: (info: StoredInfo) => boolean;
-  /** What its validators are made of. */
-  readonly version: (info: StoredInfo) => ServedVersion;
   /** A name to save it under. */
   readonly file: string;
   /** Whether it should be saved instead of shown. */
@@ -33,28 +29,38 @@ export interface Served {
   readonly tokenExpiresAtMs: number;
   /** Whether the `Accept` header of the request had a say. */
   readonly varies: boolean;
-  /** Whether the client is sent to where storage itself serves it, if it does. */
-  readonly redirects: boolean;
   /** Removes it when it is not what was stored; `undefined` where it could not be made again. Never rejects. */
   readonly discard?: (() => Promise<void>) | undefined;
+}
+
+/** One that is stored. */
+export interface ServedFromStorage extends Served {
+  /** Whether what is stored there is it. */
+  readonly accepts: (info: StoredInfo) => boolean;
+  /** What its validators are made of. */
+  readonly version: (info: StoredInfo) => ServedVersion;
+  /** Whether the client is sent to where storage itself serves it, if it does. @defaultValue `false` */
+  readonly redirects?: boolean | undefined;
+}
+
+/** Bytes at hand. */
+export interface ServedBytes {
+  /** All of them. */
+  readonly bytes: Uint8Array;
+  /** What they are. */
+  readonly version: DeliveryRequest['info'];
 }
 
 /** Answers requests for pictures. */
 export interface MediaAnswers {
   /** Answers at once, without a look-up, what needs none; `false` when it does. */
-  known(exchange: Exchange, served: Served): boolean;
+  known(exchange: Exchange, served: ServedFromStorage): boolean;
   /** Answers with what is stored; `false` when it is not there. Throws `STORAGE_ERROR`. */
-  stored(exchange: Exchange, served: Served): Promise<boolean>;
+  stored(exchange: Exchange, served: ServedFromStorage): Promise<boolean>;
   /** Answers without a body where the conditions of the request ask for none; `false` when they do not. */
-  unread(exchange: Exchange, served: Omit<Served, 'version'> & { readonly version: ServedVersion }): boolean;
+  unread(exchange: Exchange, served: Served, version: ServedVersion): boolean;
   /** Answers with bytes at hand. */
-  bytes(
-    exchange: Exchange,
-    served: Omit<Served, 'version'> & {
-      readonly version: DeliveryRequest['info'];
-      readonly bytes: Uint8Array;
-    },
-  ): Promise<void>;
+  bytes(exchange: Exchange, served: Served, at: ServedBytes): Promise<void>;
 }
 
 interface Sendable extends Omit<SizedBody, 'length'> {
@@ -88,13 +94,13 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     }
   }
 
-  function plan(exchange: Exchange, served: Served, info: StoredInfo) {
+  function plan(exchange: Exchange, served: ServedFromStorage, info: StoredInfo) {
     const { size, contentType } = info;
     const { tag, storedAt } = served.version(info);
     return planOf(exchange, served, { tag, storedAt, size, contentType });
   }
 
-  async function storedWhole(exchange: Exchange, served: Served): Promise<boolean> {
+  async function storedWhole(exchange: Exchange, served: ServedFromStorage): Promise<boolean> {
     const isLent = isOwn(exchange);
     const object = await lookup.get(served.key, exchange.requestId, { transient: isLent });
     if (object === undefined) return false;
@@ -117,12 +123,12 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
-  async function storedInPart(exchange: Exchange, served: Served): Promise<boolean> {
+  async function storedInPart(exchange: Exchange, served: ServedFromStorage): Promise<boolean> {
     const { requestId } = exchange;
     const info = await lookup.stat(served.key, requestId);
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
-    if (planned.body && served.redirects && (await redirect(exchange, served, planned))) return true;
+    if (planned.body && served.redirects === true && (await redirect(exchange, served, planned))) return true;
     const isLent = isOwn(exchange);
     const options = { range: planned.range, transient: isLent };
     const object = planned.body ? await lookup.get(served.key, requestId, options) : undefined;
@@ -136,18 +142,18 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
-  const unread: MediaAnswers['unread'] = (exchange, served) => {
-    const { version, tokenExpiresAtMs } = served;
+  function unread(exchange: Exchange, served: Served, version: ServedVersion): boolean {
     const { headers } = exchange.req;
+    const { tokenExpiresAtMs } = served;
     const planned = planUnread({ headers, info: version, tokenExpiresAtMs, nowMs: Date.now() });
     if (planned !== undefined) sendHead(exchange, planned, served);
     return planned !== undefined;
-  };
+  }
 
-  function known(exchange: Exchange, served: Served): boolean {
+  function known(exchange: Exchange, served: ServedFromStorage): boolean {
     const info = isConditional(exchange.req.headers) ? lookup.known(served.key) : undefined;
     if (info === undefined || !served.accepts(info)) return false;
-    return unread(exchange, { ...served, version: served.version(info) });
+    return unread(exchange, served, served.version(info));
   }
 
   return {
@@ -157,10 +163,10 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
       const { headers, method } = exchange.req;
       // A plain GET needs one look-up: nothing can keep its body from being sent.
       const isPlain = method === 'GET' && headers.range === undefined && !isConditional(headers);
-      return await (isPlain && !served.redirects ? storedWhole : storedInPart)(exchange, served);
+      return await (isPlain && served.redirects !== true ? storedWhole : storedInPart)(exchange, served);
     },
     unread,
-    async bytes(exchange, { bytes, version, ...served }) {
+    async bytes(exchange, served, { bytes, version }) {
       const planned = planOf(exchange, served, version);
       if (!planned.body) return sendHead(exchange, planned, served);
       const { start, end } = planned.range ?? { start: 0, end: bytes.byteLength - 1 };
@@ -172,7 +178,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
 
 function planOf(
   { req }: Exchange,
-  { file, download, tokenExpiresAtMs }: Omit<Served, 'version'>,
+  { file, download, tokenExpiresAtMs }: Served,
   info: DeliveryRequest['info'],
 ): DeliveryPlan {
   const method = req.method === 'HEAD' ? 'HEAD' : 'GET';

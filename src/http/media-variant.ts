@@ -14,7 +14,7 @@ import { isVariant, recordedSize, type VariantStore } from '../media/variant-sto
 import { withDeadline } from './disconnect.js';
 import type { Exchange } from './exchange.js';
 import type { Opened } from './media.js';
-import type { MediaAnswers, Served } from './media-answer.js';
+import type { MediaAnswers, ServedFromStorage } from './media-answer.js';
 
 /** What serving variants takes. */
 export interface MediaVariantsOptions {
@@ -53,7 +53,7 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
   }
 
   /** Answers with a stored variant. A damaged one counts as absent: it is made again and replaced. */
-  async function storedSound(exchange: Exchange, stored: Served): Promise<boolean> {
+  async function storedSound(exchange: Exchange, stored: ServedFromStorage): Promise<boolean> {
     try {
       return await answers.stored(exchange, stored);
     } catch (error) {
@@ -73,16 +73,18 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     const { accept } = req.headers;
     const variant = planVariant({ transform, accept, original, formats: transforms.formats, encoderId });
     if (variant === undefined) {
-      if (!(await answers.stored(exchange, { ...opened.original, varies }))) throw notFound();
+      const asItIs = { ...opened.original, varies, redirects: false };
+      if (!(await answers.stored(exchange, asItIs))) throw notFound();
       return;
     }
     const version = { tag: variant.tag, storedAt: madeAt(info) };
-    const served = { ...opened.original, ...servedAs(file.id, variant), varies };
-    if (answers.unread(exchange, { ...served, version })) return;
+    const { download, tokenExpiresAtMs } = opened.original;
+    const served = { ...servedAs(file.id, variant), download, tokenExpiresAtMs, varies };
+    if (answers.unread(exchange, served, version)) return;
     // What is only remembered may have gone.
     if (known !== undefined && (await lookup.stat(opened.original.key, requestId)) === undefined)
       throw notFound();
-    const stored: Served = {
+    const stored: ServedFromStorage = {
       ...served,
       accepts: (found: typeof info) => isVariant(found, { variant, original }),
       version: () => version,
@@ -103,7 +105,7 @@ export function variantServer(options: MediaVariantsOptions): ServeVariant {
     const { contentType } = made;
     const size = made.bytes.byteLength;
     await sendUnstored(made, (bytes) =>
-      answers.bytes(exchange, { ...served, bytes, version: { ...version, contentType, size } }),
+      answers.bytes(exchange, served, { bytes, version: { ...version, contentType, size } }),
     );
   };
 }

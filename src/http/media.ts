@@ -8,7 +8,7 @@ import { madeAt, notFound } from '../media/picture-store.js';
 import { turnOf, untilCutOff } from './disconnect.js';
 import type { Exchange } from './exchange.js';
 import type { Handler } from './handle.js';
-import { createMediaAnswers, type MediaAnswersOptions, type Served } from './media-answer.js';
+import { createMediaAnswers, type MediaAnswersOptions, type ServedFromStorage } from './media-answer.js';
 import { type MediaVariantsOptions, variantServer } from './media-variant.js';
 import { queryOf } from './query.js';
 import { readTransform, transformParameters } from './transform-query.js';
@@ -28,7 +28,7 @@ export interface Opened {
   /** What stands after the question mark. */
   readonly query: URLSearchParams;
   /** The original. */
-  readonly original: Served;
+  readonly original: ServedFromStorage;
 }
 
 /** Serves `GET` and `HEAD` of `/v1/media/{file}?token=…`. */
@@ -37,14 +37,13 @@ export function mediaHandler(options: MediaOptions): Handler {
   const serveVariant = variantServer({ ...options, answers });
   const parameters = transformParameters(options.transforms);
   function serve(exchange: Exchange): Promise<void> | undefined {
-    const opened = open(exchange, options.signer);
+    const opened = open(exchange, options);
     const transform = readTransform(opened.query, parameters);
     if (transform !== undefined) return serveVariant(exchange, opened, transform);
-    const { redirects } = options;
-    const original = { ...opened.original, redirects };
+    const { original } = opened;
     return answers.known(exchange, original) ? undefined : serveOriginal(exchange, original);
   }
-  async function serveOriginal(exchange: Exchange, original: Served): Promise<void> {
+  async function serveOriginal(exchange: Exchange, original: ServedFromStorage): Promise<void> {
     if (!(await answers.stored(exchange, original))) throw notFound();
   }
 
@@ -58,7 +57,7 @@ export function mediaHandler(options: MediaOptions): Handler {
 }
 
 /** The token comes first: without a good one, what is absent and what is another's look the same. */
-function open({ req }: Exchange, signer: LinkSigner): Opened {
+function open({ req }: Exchange, { signer, redirects }: MediaOptions): Opened {
   const name = req.path.slice(req.path.lastIndexOf('/') + 1);
   const query = queryOf(req);
   const [token = '', ...others] = query.getAll('token');
@@ -71,7 +70,7 @@ function open({ req }: Exchange, signer: LinkSigner): Opened {
   }
   const file = parseMediaFile(name);
   if (file === undefined) throw notFound();
-  const original: Served = {
+  const original: ServedFromStorage = {
     key: pictureKey(file.id),
     accepts: ({ contentType }) => contentType === file.contentType,
     version: (info) => ({ tag: info.sha256, storedAt: madeAt(info) }),
@@ -79,7 +78,7 @@ function open({ req }: Exchange, signer: LinkSigner): Opened {
     download: query.get('download') === '1',
     tokenExpiresAtMs: verdict.expiresAtMs,
     varies: false,
-    redirects: false,
+    redirects,
   };
   return { file, query, original };
 }

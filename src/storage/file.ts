@@ -1,6 +1,6 @@
 /**
- * Files that are read at given places, new ones, and folders to be flushed. By the callbacks of `node:fs`: its promised handles cost a third
- * more for each small read or write.
+ * Files that are read at given places, new ones, and folders to be flushed. By the callbacks of `node:fs`: its promised
+ * handles cost a third more for each small read or write.
  */
 import { close, constants, fstat, fsync, futimes, open, read, type Stats, writev } from 'node:fs';
 import { promisify } from 'node:util';

@@ -2,9 +2,10 @@
 import type { ByteRange, GetOptions, StoredInfo, StoredObject } from '../core/storage.js';
 import { BUFFER_BYTES, createChunkBuffers } from './chunk-buffers.js';
 import { withFaults } from './faults.js';
+import { createHotFiles, type HotObject } from './hot-files.js';
+import { lentBody } from './lent-body.js';
 import { readBody } from './object-body.js';
 import { damaged, FACTS_ONLY, type OpenObject, type OpenOptions, openObject } from './object-file.js';
-import { createSmallFiles } from './small-files.js';
 import { createSoundFiles } from './sound-files.js';
 
 /** Where an object lies, and the key it must have been stored under. */
@@ -28,46 +29,43 @@ export interface ObjectReader {
 // A small picture comes with its facts in one read, which a larger one begins with: into memory of its own, or lent.
 const WHOLE_READ_BYTES = 64 * 1024;
 
-// Bytes that were checked when they were remembered.
-const KNOWN_SOUND = { isKnownSound: true, onSound: () => undefined };
+// What came with its facts is checked whenever it does.
+const CHECKED_EACH_TIME = { isKnownSound: false, onSound: () => undefined };
 
 /** Makes a reader. */
 export function createObjectReader(): ObjectReader {
   const soundnessOf = createSoundFiles();
-  const smallFiles = createSmallFiles();
+  const hotFiles = createHotFiles();
   const supply = createChunkBuffers();
 
-  /** By the memory of small files; `undefined` where it has none of it. */
-  async function fromMemory(
-    path: string,
-    signal: AbortSignal | undefined,
-  ): Promise<StoredObject | undefined> {
-    const object = await smallFiles.recall(path);
-    if (object === undefined || object.info.expiresAt <= Date.now()) return undefined;
-    signal?.throwIfAborted();
-    const whole = { start: 0, end: object.info.size - 1, path, signal, buffers: undefined };
-    return { body: readBody(object, { ...whole, soundness: KNOWN_SOUND }), ...object.info };
+  /** By the memory of hot files; `undefined` where it has none of it. */
+  async function fromMemory(path: string, options: GetOptions): Promise<StoredObject | undefined> {
+    const hot = await hotFiles.recall(path);
+    if (hot === undefined || hot.info.expiresAt <= Date.now()) return undefined;
+    options.signal?.throwIfAborted();
+    return readHot(hot, options);
   }
 
-  async function fromFile(
-    place: ObjectPlace,
-    { range, signal, transient = false }: GetOptions,
-  ): Promise<StoredObject | undefined> {
+  async function fromFile(place: ObjectPlace, options: GetOptions): Promise<StoredObject | undefined> {
+    const { range, signal, transient = false } = options;
     const { path } = place;
     const buffers = transient ? supply : undefined;
     const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
-    const isStamped = transient && smallFiles.isAskedAgain(path);
-    const options = range === undefined ? { firstBuffer, isStamped } : FACTS_ONLY;
-    const object = await withFaults(() => openLiving(place, options));
+    const isHot = transient && range === undefined && hotFiles.isAskedAgain(path);
+    const opening = range === undefined ? { firstBuffer, isStamped: isHot } : FACTS_ONLY;
+    const object = await withFaults(() => openLiving(place, opening));
     if (object === undefined) return undefined;
     try {
       signal?.throwIfAborted();
       const { start, end } = resolveRange(range, object.info.size);
+      const hot = isHot ? await withFaults(() => hotFiles.load(path, object)) : undefined;
       // What has been read whole is not waited for.
-      if (object.isRead) object.file.close().catch(() => undefined);
-      const soundness = object.isRead
-        ? { isKnownSound: false, onSound: () => smallFiles.remember(path, object) }
-        : soundnessOf(path, object.stamp);
+      if (hot !== undefined || object.isRead) object.file.close().catch(() => undefined);
+      if (hot !== undefined) {
+        buffers?.give(object.head);
+        return readHot(hot, options);
+      }
+      const soundness = object.isRead ? CHECKED_EACH_TIME : soundnessOf(path, object.stamp);
       return { body: readBody(object, { start, end, path, signal, soundness, buffers }), ...object.info };
     } catch (error) {
       await object.file.close();
@@ -77,18 +75,18 @@ export function createObjectReader(): ObjectReader {
 
   return {
     async get(place, options = {}) {
-      const { range, signal, transient = false } = options;
+      const { signal, transient = false } = options;
       signal?.throwIfAborted();
       // Whoever may keep chunks may write to them, too.
-      const remembered = transient && range === undefined && (await fromMemory(place.path, signal));
-      return remembered || (await fromFile(place, options));
+      const remembered = transient ? await fromMemory(place.path, options) : undefined;
+      return remembered ?? (await fromFile(place, options));
     },
     async stat(place) {
       const object = await withFaults(() => openLiving(place, FACTS_ONLY));
       await object?.file.close();
       return object?.info;
     },
-    forget: smallFiles.forget,
+    forget: hotFiles.forget,
   };
 }
 
@@ -101,6 +99,11 @@ async function openLiving({ path, key }: ObjectPlace, options: OpenOptions): Pro
   await object.file.close();
   if (object.key !== key) throw damaged(path, `it was stored as ${object.key}`);
   return undefined;
+}
+
+function readHot({ bytes, hold, info }: HotObject, { range, signal }: GetOptions): StoredObject {
+  const { start, end } = resolveRange(range, info.size);
+  return { body: lentBody(bytes.subarray(start, end + 1), { signal, release: hold() }), ...info };
 }
 
 function resolveRange(range: ByteRange | undefined, size: number): ByteRange {

@@ -120,25 +120,86 @@ async function storedChunks({ storage }: Awaited<ReturnType<typeof stored>>): Pr
   return chunks;
 }
 
-/** Reads a small object until it is remembered. */
-async function remembered(t: TestContext, lifeMs?: number) {
-  const file = await stored(t, small, lifeMs);
+/** Reads an object until it is remembered. */
+async function remembered(t: TestContext, lifeMs?: number, bytes = small) {
+  const file = await stored(t, bytes, lifeMs);
   await sleep(SETTLED_MS);
-  for (let time = 0; time < 2; time += 1) await chunksOf(file, small, true);
+  for (let time = 0; time < 2; time += 1) await chunksOf(file, bytes, true);
   return file;
 }
 
-test('a small object that is asked for a third time is only looked at, and read again a minute later', async (t) => {
-  const file = await remembered(t);
-  const read = () => chunksOf(file, small, true);
+for (const [name, bytes, requests] of [
+  ['small', small, 3],
+  ['big', big, 10],
+] as const) {
+  test(`a ${name} object that is asked for a third time is only looked at, and read again a minute later`, async (t) => {
+    const file = await remembered(t, HOUR_MS, bytes);
+    const read = () => chunksOf(file, bytes, true);
+    assert.equal(await fileRequests(read), 1);
+    const keeps = () => readAndHash(file.storage, keyOf('a'));
+    assert.ok((await fileRequests(keeps)) >= 3, 'what may be kept is read');
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60_000 });
+    assert.equal(await fileRequests(read), requests);
+  });
+}
+
+test('an object that rotted before it is asked for again is an error, and not remembered', async (t) => {
+  const file = await stored(t, big);
+  await sleep(SETTLED_MS);
+  await chunksOf(file, big, true);
+  await rot(file.path);
+  await sleep(SETTLED_MS);
+  for (const _ of [1, 2, 3]) await assert.rejects(chunksOf(file, big, true), isDamage);
+});
+
+test('parts of a remembered object come from memory', async (t) => {
+  const file = await remembered(t, HOUR_MS, big);
+  const range = { start: 700_000, end: 900_000 };
+  const chunks: Uint8Array[] = [];
+  const read = async () => {
+    const object = await file.storage.get(keyOf('a'), { range, transient: true });
+    assert.equal(object?.size, big.length);
+    for await (const chunk of object?.body ?? []) chunks.push(chunk);
+  };
   assert.equal(await fileRequests(read), 1);
-  assert.equal(
-    await fileRequests(() => readAndHash(file.storage, keyOf('a'))),
-    3,
-    'what may be kept is read',
-  );
-  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 60_000 });
-  assert.equal(await fileRequests(read), 3);
+  assert.ok(Buffer.concat(chunks).equals(big.subarray(700_000, 900_001)), 'they are the bytes asked for');
+  for (const wrong of [
+    { start: 0, end: big.length },
+    { start: 5, end: 4 },
+    { start: -1, end: 4 },
+  ]) {
+    await assert.rejects(file.storage.get(keyOf('a'), { range: wrong, transient: true }), RangeError);
+  }
+});
+
+test('who reads a remembered object at the same time shares its memory and the look at its file', async (t) => {
+  const file = await remembered(t, HOUR_MS, big);
+  const memory: ArrayBufferLike[][] = [];
+  const together = async () => {
+    memory.push(...(await Promise.all(Array.from({ length: 50 }, () => chunksOf(file, big, true)))));
+  };
+  // One for the first, one for all who came while it was under way.
+  assert.equal(await fileRequests(together), 2);
+  assert.equal(new Set(memory.flat()).size, 1);
+});
+
+test('an object that many ask for at once is loaded once', async (t) => {
+  const file = await stored(t, big);
+  await sleep(SETTLED_MS);
+  const together = () => Promise.all(Array.from({ length: 20 }, () => chunksOf(file, big, true)));
+  const memory = (await together()).filter((chunks) => chunks.length === 1);
+  assert.equal(new Set(memory.flat()).size, 1);
+});
+
+test('an aborted reading of a remembered object ends with the reason of its signal', async (t) => {
+  const file = await remembered(t);
+  const abort = new AbortController();
+  const { signal } = abort;
+  const object = await file.storage.get(keyOf('a'), { transient: true, signal });
+  const reason = new Error('the client left');
+  abort.abort(reason);
+  await assert.rejects(async () => object?.body[Symbol.asyncIterator]().next(), reason);
+  await assert.rejects(file.storage.get(keyOf('a'), { transient: true, signal }), reason);
 });
 
 const CHANGES = {
@@ -186,19 +247,52 @@ test('a small object that was stored anew is served as it is now', async (t) => 
   await chunksOf(file, other, true);
 });
 
-test('no more than 16 MiB of small objects are remembered, the latest of them', async (t) => {
-  const file = await stored(t, small);
-  const count = Math.floor((16 * 1024 * 1024) / small.length) + 1;
-  for (let each = 0; each < count; each += 1)
-    await file.storage.put(keyOf(`n${each}`), small, factsOf(small));
+/** Stores `count` objects, settled; answers with what reads one of them to its end. */
+async function storedMany(t: TestContext, bytes: Buffer, count: number) {
+  const { storage } = await stored(t, bytes);
+  for (let each = 0; each < count; each += 1) await storage.put(keyOf(`n${each}`), bytes, factsOf(bytes));
   await sleep(SETTLED_MS);
-  const read = async (name: string) => {
-    for await (const _ of (await file.storage.get(keyOf(name), { transient: true }))?.body ?? []);
+  const get = (each: number) => storage.get(keyOf(`n${each}`), { transient: true });
+  const read = async (each: number) => {
+    for await (const _ of (await get(each))?.body ?? []);
   };
-  for (let each = 0; each < count; each += 1) for (const _ of [1, 2]) await read(`n${each}`);
-  assert.equal(await fileRequests(() => read('n20')), 1);
-  assert.equal(await fileRequests(() => read(`n${count - 1}`)), 1);
-  assert.equal(await fileRequests(() => read('n0')), 3);
+  return { get, read };
+}
+
+test('no more than 32 MiB of objects are remembered, the latest of them', async (t) => {
+  const count = Math.floor((32 * 1024 * 1024) / big.length) + 1;
+  const { read } = await storedMany(t, big, count);
+  for (let each = 0; each < count; each += 1) for (const _ of [1, 2]) await read(each);
+  assert.equal(await fileRequests(() => read(1)), 1);
+  assert.equal(await fileRequests(() => read(count - 1)), 1);
+  assert.ok((await fileRequests(() => read(0))) > 1, 'the first went');
+});
+
+test('what slow readers hold of remembered objects counts, whatever has been dropped since', async (t) => {
+  const count = Math.floor((32 * 1024 * 1024) / big.length);
+  const { get, read } = await storedMany(t, big, count + 1);
+  const slow: AsyncIterator<Uint8Array>[] = [];
+  for (let each = 0; each < count; each += 1) {
+    await read(each);
+    const reader = (await get(each))?.body[Symbol.asyncIterator]();
+    if (reader !== undefined) slow.push(reader);
+    await reader?.next();
+  }
+  const isRemembered = async () => {
+    for (const _ of [1, 2]) await read(count);
+    return (await fileRequests(() => read(count))) === 1;
+  };
+  assert.equal(await isRemembered(), false, 'there is no room for another one');
+  for (const reader of slow) {
+    await reader.return?.();
+    await reader.return?.();
+  }
+  assert.equal(await isRemembered(), true, 'there is room again');
+});
+
+test('objects of more than 4 MiB are not remembered', async (t) => {
+  const { read } = await storedMany(t, Buffer.alloc(4 * 1024 * 1024 + 1, 'larger '), 1);
+  for (const _ of [1, 2, 3]) assert.ok((await fileRequests(() => read(0))) > 1, 'it is read each time');
 });
 
 test('what a reader left before it began or in the middle is lent again', async (t) => {
