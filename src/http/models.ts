@@ -92,7 +92,7 @@ function nativeModel({ name, asked, serving }: Listing, routing: Routing): objec
     modality: 'image',
     status: modelStatus(model, Date.now()),
     health_status: serving === undefined ? 'unavailable' : routing.health(backends),
-    active_backend_count: serving === undefined ? 0 : backends.filter(routing.isOpen).length,
+    active_backend_count: serving === undefined ? 0 : backends.filter(routing.isAvailable).length,
     total_backend_count: backends.length,
     capabilities: capabilitiesOf(asked),
     pricing: pricingOf(backends[0].price),

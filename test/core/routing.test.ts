@@ -1,7 +1,6 @@
 /** In which order backends are tried, when a circuit breaks, and how it recovers. Only the clock is not real. */
 import assert from 'node:assert/strict';
 import { mock, type TestContext, test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '../../src/core/backends.js';
 import { CLIENT_LEFT } from '../../src/core/deadline.js';
 import { createRouting, mayFailOver, NOTHING_LEARNED, type Routing } from '../../src/core/routing.js';
@@ -38,16 +37,14 @@ function failure(kind: ProviderErrorKind = 'unavailable', options: Partial<Provi
 }
 
 /** One turn at a backend, ended with an error or well; false when none was given. */
-async function take(routing: Routing, at: Backend, error?: unknown): Promise<boolean> {
+function take(routing: Routing, at: Backend, error?: unknown): boolean {
   const attempt = routing.begin(at);
   attempt?.end(error);
-  // What the breaker makes of it comes a few microtasks later.
-  await turn();
   return attempt !== undefined;
 }
 
-async function fail(routing: Routing, at: Backend, times: number): Promise<void> {
-  for (let count = 0; count < times; count += 1) await take(routing, at, failure());
+function fail(routing: Routing, at: Backend, times: number): void {
+  for (let count = 0; count < times; count += 1) take(routing, at, failure());
 }
 
 /** The clock stands still, and moves when the function returned says so. */
@@ -95,23 +92,23 @@ test('equals are drawn by weight, and none is left out', () => {
   assert.ok(Math.abs(first / 4_000 - 0.75) < 0.05, `the heavy one came first ${first} times`);
 });
 
-test('five failures in a row break a circuit, four do not', async () => {
+test('five failures in a row break a circuit, four do not', () => {
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 4);
-  assert.equal(routing.isOpen(at), true);
-  await fail(routing, at, 1);
-  assert.equal(routing.isOpen(at), false);
-  assert.equal(await take(routing, at), false);
+  fail(routing, at, 4);
+  assert.equal(routing.isAvailable(at), true);
+  fail(routing, at, 1);
+  assert.equal(routing.isAvailable(at), false);
+  assert.equal(take(routing, at), false);
 });
 
-test('a success in between starts the count again', async () => {
+test('a success in between starts the count again', () => {
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 4);
-  await take(routing, at);
-  await fail(routing, at, 4);
-  assert.equal(routing.isOpen(at), true);
+  fail(routing, at, 4);
+  take(routing, at);
+  fail(routing, at, 4);
+  assert.equal(routing.isAvailable(at), true);
 });
 
 const TELLING: readonly (readonly [string, unknown, 'well' | 'unwell' | 'nothing'])[] = [
@@ -126,127 +123,142 @@ const TELLING: readonly (readonly [string, unknown, 'well' | 'unwell' | 'nothing
   ['success', undefined, 'well'],
 ];
 for (const [what, error, verdict] of TELLING) {
-  test(`${what} says ${verdict} of a backend`, async () => {
+  test(`${what} says ${verdict} of a backend`, () => {
     const routing = createRouting();
     const [fresh, ailing] = [backend('a'), backend('b')];
-    for (let count = 0; count < 5; count += 1) await take(routing, fresh, error);
-    assert.equal(routing.isOpen(fresh), verdict !== 'unwell');
-    await fail(routing, ailing, 4);
-    await take(routing, ailing, error);
-    await fail(routing, ailing, 1);
-    assert.equal(routing.isOpen(ailing), verdict === 'well');
+    for (let count = 0; count < 5; count += 1) take(routing, fresh, error);
+    assert.equal(routing.isAvailable(fresh), verdict !== 'unwell');
+    fail(routing, ailing, 4);
+    take(routing, ailing, error);
+    fail(routing, ailing, 1);
+    assert.equal(routing.isAvailable(ailing), verdict === 'well');
   });
 }
 
-test('failures of turns that ran side by side count like those in a row', async () => {
+test('failures of turns that ran side by side count like those in a row', () => {
   const routing = createRouting();
   const at = backend('a');
   const attempts = Array.from({ length: 8 }, () => routing.begin(at));
   for (const attempt of attempts) attempt?.end(failure());
-  await turn();
-  assert.equal(routing.isOpen(at), false);
+  assert.equal(routing.isAvailable(at), false);
 });
 
-test('a broken circuit stays broken for ten seconds, and says how long it still is', async (t) => {
+test('a broken circuit stays broken for ten seconds, and says how long it still is', (t) => {
   const pass = stopClock(t);
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 5);
+  fail(routing, at, 5);
   assert.equal(routing.retryAfter([at]), 10);
   pass(6_500);
   assert.equal(routing.retryAfter([at]), 4);
-  assert.equal(routing.isOpen(at), false);
+  assert.equal(routing.isAvailable(at), false);
   pass(3_499);
   assert.equal(routing.retryAfter([at]), 1);
-  assert.equal(await take(routing, at), false);
+  assert.equal(take(routing, at), false);
   pass(1);
-  assert.equal(routing.isOpen(at), true);
+  assert.equal(routing.isAvailable(at), true);
 });
 
-test('the wait is that for the first backend of several', async (t) => {
+test('the wait is that for the first backend of several', (t) => {
   const pass = stopClock(t);
   const routing = createRouting();
   const [a, b] = [backend('a'), backend('b')];
-  await fail(routing, a, 5);
+  fail(routing, a, 5);
   pass(4_000);
-  await fail(routing, b, 5);
+  fail(routing, b, 5);
   assert.equal(routing.retryAfter([b, a]), 6);
 });
 
-test('after ten seconds one turn is a trial, and nobody else is let in until it ends', async (t) => {
+test('after ten seconds one turn is a trial, and nobody else is let in until it ends', (t) => {
   const pass = stopClock(t);
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 5);
+  fail(routing, at, 5);
   pass(10_000);
   const trial = routing.begin(at);
   assert.ok(trial, 'the first one is let in');
   assert.equal(routing.begin(at), undefined);
-  assert.equal(routing.isOpen(at), false);
+  assert.equal(routing.isAvailable(at), false);
   assert.equal(routing.retryAfter([at]), 5);
   pass(60_000);
   assert.equal(routing.retryAfter([at]), 5, 'however long it takes');
   trial.end(undefined);
-  await turn();
-  assert.equal(routing.isOpen(at), true);
+  assert.equal(routing.isAvailable(at), true);
   assert.equal(routing.health([at]), 'healthy');
-  await fail(routing, at, 4);
-  assert.equal(routing.isOpen(at), true, 'the count began anew');
+  fail(routing, at, 4);
+  assert.equal(routing.isAvailable(at), true, 'the count began anew');
 });
 
-test('a trial that fails breaks the circuit for ten more seconds', async (t) => {
+test('a trial that fails breaks the circuit for ten more seconds', (t) => {
   const pass = stopClock(t);
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 5);
+  fail(routing, at, 5);
   pass(10_000);
-  await fail(routing, at, 1);
-  assert.equal(routing.isOpen(at), false);
+  fail(routing, at, 1);
+  assert.equal(routing.isAvailable(at), false);
   assert.equal(routing.retryAfter([at]), 10);
   pass(10_000);
-  assert.equal(await take(routing, at), true);
-  assert.equal(routing.isOpen(at), true);
+  assert.equal(take(routing, at), true);
+  assert.equal(routing.isAvailable(at), true);
 });
 
-test('a trial whose client left mends nothing: the next one decides', async (t) => {
+test('a trial whose client left mends nothing: the next one decides', (t) => {
   const pass = stopClock(t);
   const routing = createRouting();
   const at = backend('a');
-  await fail(routing, at, 5);
+  fail(routing, at, 5);
   pass(10_000);
-  await take(routing, at, CLIENT_LEFT);
-  assert.equal(routing.isOpen(at), true, 'somebody has to try');
+  take(routing, at, CLIENT_LEFT);
+  assert.equal(routing.isAvailable(at), true, 'somebody has to try');
   assert.equal(routing.health([at]), 'unhealthy');
   const trial = routing.begin(at);
-  assert.equal(routing.isOpen(at), false, 'one at a time');
+  assert.equal(routing.isAvailable(at), false, 'one at a time');
   trial?.end(failure());
-  await turn();
-  assert.equal(routing.isOpen(at), false);
+  assert.equal(routing.isAvailable(at), false);
   assert.equal(routing.retryAfter([at]), 10);
   pass(10_000);
-  await take(routing, at, CLIENT_LEFT);
-  await take(routing, at);
+  take(routing, at, CLIENT_LEFT);
+  take(routing, at);
   assert.equal(routing.health([at]), 'healthy');
 });
 
-test('a turn that began before the circuit broke does not mend it', async () => {
+test('a turn that began before the circuit broke does not mend it', () => {
   const routing = createRouting();
   const at = backend('a');
   const early = routing.begin(at);
-  await fail(routing, at, 5);
+  fail(routing, at, 5);
   early?.end(undefined);
-  await turn();
-  assert.equal(routing.isOpen(at), false);
+  assert.equal(routing.isAvailable(at), false);
 });
 
-test('health is that of all backends together', async () => {
+test('turns that began before the circuit broke do not keep it broken', (t) => {
+  const pass = stopClock(t);
+  const routing = createRouting();
+  const at = backend('a');
+  const early = [routing.begin(at), routing.begin(at), routing.begin(at)];
+  fail(routing, at, 5);
+  pass(9_000);
+  early[0]?.end(failure());
+  assert.equal(routing.retryAfter([at]), 1);
+  pass(1_000);
+  const trial = routing.begin(at);
+  early[1]?.end(failure());
+  assert.equal(routing.retryAfter([at]), 5, 'the trial decides');
+  trial?.end(undefined);
+  assert.equal(routing.health([at]), 'healthy');
+  early[2]?.end(failure());
+  assert.equal(routing.isAvailable(at), true);
+});
+
+test('health is that of all backends together', () => {
   const routing = createRouting();
   const [a, b] = [backend('a'), backend('b')];
   assert.equal(routing.health([a, b]), 'healthy');
-  await fail(routing, a, 4);
+  fail(routing, a, 4);
   assert.equal(routing.health([a, b]), 'healthy');
-  await fail(routing, a, 1);
+  fail(routing, a, 1);
   assert.equal(routing.health([a, b]), 'degraded');
-  await fail(routing, b, 5);
+  fail(routing, b, 5);
   assert.equal(routing.health([a, b]), 'unhealthy');
 });

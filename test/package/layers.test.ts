@@ -18,7 +18,6 @@ const PURE = ['core/base64', 'core/gate', 'core/memory', 'core/wait'];
 const LAYERS: Readonly<Record<string, Layer>> = {
   errors: {},
   core: { may: ['core/', 'errors', 'node:'] },
-  'core/routing': { may: ['core/', 'errors', 'node:', 'cockatiel'] },
   pipeline: { may: ['pipeline/', ...PURE, 'errors', 'sharp', 'node:'], types: ['core/'] },
   media: { may: ['media/', ...PURE, 'errors', 'node:crypto', 'node:timers/promises'], types: ['core/'] },
   http: { may: ['http/', 'core/', 'media/', 'errors', 'express', 'ajv', 'node:'] },
