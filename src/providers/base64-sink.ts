@@ -11,7 +11,8 @@ export interface Base64Sink {
 
 // What may stand before the base64: some servers answer data URLs.
 const HEAD = /^data:[\w/+.-]{0,64};base64,/;
-const MAX_HEAD = 100;
+// Each of its characters may be an escape of six.
+const MAX_HEAD = 6 * 77;
 
 // Four characters are three bytes.
 const GROUP = 4;

@@ -33,6 +33,9 @@ export interface PictureJson {
 
 const { quote, comma, openList, closeList } = JSON_BYTES;
 
+// Of JSON's own white space, of which there is less than others have.
+const BLANK = /^[\t\n\r ]*$/;
+
 // Each takes memory from its first byte on.
 const MAX_PICTURES = 100;
 
@@ -93,7 +96,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
     if (isOpening) JSON.parse(`${whole.toString()}]}`);
     hadList = true;
     const text = element?.toString() ?? '';
-    const hasElement = !isOpening && !(isClosing && isFirst && text.trim() === '');
+    const hasElement = !isOpening && !(isClosing && isFirst && BLANK.test(text));
     isFirst = isOpening;
     element = isClosing ? undefined : createJsonText();
     return { start: isClosing ? at : at + 1, ended: hasElement ? [parse(text, pictures)] : [] };

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createPictureJson } from '../../src/providers/picture-json.js';
+import { brokenJson, jsonTexts, type Reading, readingOf, withoutBadStrings } from '../support/json-texts.js';
 import { runs } from '../support/runs.js';
 
-/** The text in chunks that end at these places. */
-function* cut(text: string, places: readonly number[]): Generator<Uint8Array> {
-  const bytes = Buffer.from(text);
+/** The bytes in chunks that end at these places, each its own memory. */
+function* cut(bytes: Buffer, places: readonly number[]): Generator<Uint8Array> {
   const edges = places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b);
   let start = 0;
   for (const edge of [...edges, bytes.length]) {
@@ -15,16 +16,11 @@ function* cut(text: string, places: readonly number[]): Generator<Uint8Array> {
   }
 }
 
-interface Reading {
-  readonly elements: readonly unknown[];
-  readonly rest: unknown;
-}
-
 /** What is read of a text, or that it is no JSON. */
-function read(text: string, places: readonly number[] = [], list?: string): Reading | 'no JSON' {
+function read(text: string | Buffer, places: readonly number[] = [], list?: string): Reading {
   const json = createPictureJson({ picture: 'b64_json', list });
   try {
-    const elements = [...cut(text, places)].flatMap((chunk) => json.write(chunk));
+    const elements = [...cut(Buffer.from(text), places)].flatMap((chunk) => json.write(chunk));
     return { elements, rest: json.end() };
   } catch (error) {
     assert.ok(error instanceof SyntaxError, String(error));
@@ -32,97 +28,36 @@ function read(text: string, places: readonly number[] = [], list?: string): Read
   }
 }
 
-/** What `JSON.parse` makes of the same text, its pictures decoded as Node does. */
-function parsed(text: string, list?: string): Reading | 'no JSON' {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return 'no JSON';
-  }
-  const decoded = decode(value, '');
-  const isListed = isObject(decoded) && list !== undefined && Array.isArray(decoded[list]);
-  if (!isListed) return { elements: [], rest: decoded };
-  return { elements: decoded[list] as unknown[], rest: { ...decoded, [list]: [] } };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !Buffer.isBuffer(value);
-}
-
-function decode(value: unknown, name: string): unknown {
-  if (Array.isArray(value)) return value.map((item) => decode(item, name));
-  if (typeof value === 'string' && name === 'b64_json') return bytesOf(value);
-  if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, decode(item, key)]));
-}
-
-const BASE64 = /^(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?$/;
-
-/** The bytes a text stands for, `null` where it is no base64. */
-function bytesOf(text: string): Buffer | null {
-  return text !== '' && BASE64.test(text) && !text.includes('_') ? Buffer.from(text, 'base64') : null;
-}
-
 const places = fc.array(fc.nat(), { maxLength: 12 });
-const base64 = fc.uint8Array({ maxLength: 400 }).map((bytes) => Buffer.from(bytes).toString('base64'));
-// Text that is next to base64, and that it is confused with.
-const oddText = fc.oneof(
-  fc.string({ unit: 'grapheme' }),
-  fc.constantFrom('\\', '"', '\\"', 'QUJD\\', 'QUI=QUI=', '_-_-', '=', 'A'),
-);
-const picture = fc.oneof({ weight: 4, arbitrary: base64 }, oddText, fc.constant(null), fc.integer());
-const name = fc
-  .oneof(fc.constantFrom('b64_json', 'data', 'b64', 'url'), oddText)
-  .filter((key) => key !== '__proto__');
-const { value } = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 5, withCrossShrink: true },
-    fc.oneof(oddText, fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean(), fc.constant(null)),
-    fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(name, tie('value'), { maxKeys: 4, noNullPrototype: true }),
-    fc.record({ b64_json: picture, revised_prompt: oddText }),
-    fc.record({ b64_json: fc.array(picture, { maxLength: 3 }) }),
-  ),
-}));
-const answer = fc.record({ created: fc.integer(), data: fc.array(value, { maxLength: 5 }), usage: value });
-const spaces = fc.constantFrom(undefined, 1, '\t');
+/** Byte by byte: every escape, every character of several bytes and every name is cut. */
+const everywhere = (text: string) => [...Buffer.from(text).keys()];
 
 test('whatever JSON comes, however it is cut, is read as JSON.parse reads it', () => {
-  const property = fc.property(fc.oneof(answer, value), spaces, places, (json, indent, at) => {
-    const text = JSON.stringify(json, undefined, indent);
-    assert.deepEqual(read(text, at, 'data'), parsed(text, 'data'));
-    assert.deepEqual(read(text, at), parsed(text));
+  const property = fc.property(jsonTexts, places, (text, at) => {
+    const whole = readingOf(text);
+    if (!text.includes('b64_json') && whole !== 'no JSON') assert.deepEqual(whole.rest, JSON.parse(text));
+    for (const list of ['data', undefined]) {
+      const expected = readingOf(text, list);
+      for (const edges of [[], at, everywhere(text)]) assert.deepEqual(read(text, edges, list), expected);
+    }
   });
   fc.assert(property, runs(300));
 });
 
 test('whatever is broken is no JSON, or what JSON.parse makes of it', () => {
-  const change = fc.record({
-    at: fc.nat(),
-    remove: fc.integer({ min: 0, max: 3 }),
-    put: fc.string({ maxLength: 3 }),
+  const property = fc.property(brokenJson, places, (bytes, at) => {
+    const text = bytes.toString();
+    for (const list of ['data', undefined]) {
+      const actual = read(bytes, at, list);
+      const expected = readingOf(text, list);
+      // A control character or a wrong escape in base64 is an unreadable picture, whatever else it is.
+      const isPicture = expected === 'no JSON' && actual !== 'no JSON';
+      assert.deepEqual(actual, isPicture ? readingOf(withoutBadStrings(text), list) : expected);
+    }
   });
-  const property = fc.property(
-    answer,
-    fc.array(change, { minLength: 1, maxLength: 3 }),
-    places,
-    (json, changes, at) => {
-      let text = JSON.stringify(json);
-      for (const { at: place, remove, put } of changes) {
-        const start = place % text.length;
-        text = text.slice(0, start) + put + text.slice(start + remove) || ' ';
-      }
-      // Half a surrogate pair is none in bytes.
-      text = Buffer.from(text).toString();
-      const expected = parsed(text);
-      const actual = read(text, at);
-      // A control character in base64 is an unreadable picture, whatever else it is.
-      if (expected !== 'no JSON') return assert.deepEqual(actual, expected);
-      assert.ok(actual === 'no JSON' || JSON.stringify(actual).includes('null'), text);
-    },
-  );
-  fc.assert(property, runs(300));
+  // White space, but not to JSON.
+  const odd = ['\u00a0', '\ufeff', '\v', '\u2028'].map((space) => Buffer.from(`{"data":[${space}]}`));
+  fc.assert(property, { ...runs(1_000), examples: odd.map((bytes) => [bytes, []]) });
 });
 
 test('escaped slashes are read, in base64 as well', () => {
@@ -134,6 +69,12 @@ test('escaped slashes are read, in base64 as well', () => {
 });
 
 test('base64 is read whichever of its characters are written as escapes, and however it is cut', () => {
+  // Long ones are decoded before all of them is there.
+  const bytes = fc.oneof(
+    fc.uint8Array({ maxLength: 100 }),
+    fc.uint8Array({ minLength: 300, maxLength: 600 }),
+  );
+  const base64 = bytes.map((picture) => Buffer.from(picture).toString('base64'));
   const escaped = fc.tuple(base64, fc.array(fc.constantFrom('as it is', 'upper', 'lower'), { minLength: 9 }));
   const property = fc.property(escaped, places, ([text, ways], at) => {
     const written = [...text].map((character, place) => {
@@ -142,14 +83,33 @@ test('base64 is read whichever of its characters are written as escapes, and how
       return way === 'as it is' ? character : `\\u${way === 'upper' ? hex.toUpperCase() : hex}`;
     });
     const json = `{"data":[{"b64_json":"${written.join('')}"}]}`;
-    assert.deepEqual(read(json, at, 'data'), parsed(json, 'data'));
+    for (const edges of [at, everywhere(json)])
+      assert.deepEqual(read(json, edges, 'data'), readingOf(json, 'data'));
   });
   fc.assert(property, runs(300));
   for (const odd of ['QUJD\\\\u0041', 'QUJ\\u00e4', 'QUJD\\\\/', '\\u005cu0051UJD', 'QUJ\\n']) {
     const json = `{"data":[{"b64_json":"${odd}"}]}`;
     for (let at = 0; at < json.length; at += 1)
-      assert.deepEqual(read(json, [at], 'data'), parsed(json, 'data'));
+      assert.deepEqual(read(json, [at], 'data'), readingOf(json, 'data'));
   }
+});
+
+test('base64 of any length is decoded where it lies as Node does it, or found to be none', () => {
+  const fault = fc.option(fc.tuple(fc.nat(), fc.constantFrom('', '=', '-', ' ', '\\/', '\\u0041', 'QQ==')));
+  const expected = fc.constantFrom(undefined, 1, 100_000, 10_000_000);
+  const length = fc.oneof(fc.nat({ max: 100 }), fc.nat({ max: 300_000 }));
+  const property = fc.property(length, fault, expected, places, (byteLength, change, expectedBytes, at) => {
+    let base64 = randomBytes(byteLength).toString('base64');
+    if (change !== null) {
+      const place = change[0] % (base64.length + 1);
+      base64 = base64.slice(0, place) + change[1] + base64.slice(place + 1);
+    }
+    const text = `{"b64_json":"${base64}"}`;
+    const json = createPictureJson({ picture: 'b64_json', expectedBytes });
+    for (const chunk of cut(Buffer.from(text), at)) json.write(chunk);
+    assert.deepEqual({ elements: [], rest: json.end() }, readingOf(text));
+  });
+  fc.assert(property, runs(50));
 });
 
 test('a list that comes again is left as it is, and takes no longer than other text', {
@@ -176,8 +136,10 @@ test('an element is handed over with the byte that ends it', () => {
 });
 
 test('nothing is handed over from what was no JSON from its first byte on', () => {
-  assert.equal(read('\ufeff{"data":[{"b64_json":"QUJD"}]}', [], 'data'), 'no JSON');
-  assert.equal(read('x{"data":[{"b64_json":"QUJD"}]}', [], 'data'), 'no JSON');
+  for (const before of ['\ufeff', 'x', '\0', '"data":']) {
+    const json = createPictureJson({ picture: 'b64_json', list: 'data' });
+    assert.throws(() => json.write(Buffer.from(`${before}{"data":[{"b64_json":"QUJD"}]}`)), SyntaxError);
+  }
 });
 
 for (const [what, text] of [
@@ -191,7 +153,7 @@ for (const [what, text] of [
 }
 
 test('base64 that goes on after its end is unreadable, wherever it is cut', () => {
-  const text = `{"b64_json":"${'QUJD'.repeat(40)}QUI=QUJD"}`;
+  const text = `{"b64_json":"${'QUJD'.repeat(150)}QUI=QUJD"}`;
   for (let at = 0; at < text.length; at += 1) {
     assert.deepEqual(read(text, [at]), { elements: [], rest: { b64_json: null } });
   }
