@@ -123,9 +123,15 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     return true;
   }
 
+  /** What has just been learnt of a picture of which something will be read: that tells whether it is still there. */
+  function knownToBeRead(exchange: Exchange, served: ServedFromStorage): StoredInfo | undefined {
+    const info = served.redirects === true ? undefined : lookup.known(served.key);
+    return info !== undefined && plan(exchange, served, info).body ? info : undefined;
+  }
+
   async function storedInPart(exchange: Exchange, served: ServedFromStorage): Promise<boolean> {
     const { requestId } = exchange;
-    const info = await lookup.stat(served.key, requestId);
+    const info = knownToBeRead(exchange, served) ?? (await lookup.stat(served.key, requestId));
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
     if (planned.body && served.redirects === true && (await redirect(exchange, served, planned))) return true;

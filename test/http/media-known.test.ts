@@ -34,6 +34,15 @@ test('a 304 within a minute asks storage nothing, and one after it once', async 
   assert.deepEqual(storage.asked, ['stat original']);
 });
 
+test('a part of a picture takes one look-up within a minute of another, and so does one whose copy is old', async (t) => {
+  const { get, storage } = await stage(t);
+  assert.equal((await get({ range: 'bytes=-10' })).status, 206);
+  assert.equal((await get({ 'if-none-match': '"another"' })).status, 200);
+  assert.deepEqual(storage.asked, ['get original', 'get original']);
+  assert.equal((await get({ range: 'bytes=999999999-' })).status, 416);
+  assert.deepEqual(storage.asked.slice(2), ['stat original'], 'what has no body could have gone');
+});
+
 test('only what has no body is answered from memory: all else is looked up', async (t) => {
   const { get, storage } = await stage(t);
   assert.equal((await get({ 'if-none-match': '"another"' })).status, 200);
