@@ -1,4 +1,7 @@
-/** No body with pictures in it becomes one text: `JSON.parse` sees only what is left without them. */
+/**
+ * No body with pictures in it becomes one text: `JSON.parse` sees only what is left without them, and they are decoded
+ * once, to where they stay.
+ */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -10,7 +13,8 @@ import { openai } from '../../src/providers/openai.js';
 import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
 import { generateCall, outcomeOf } from '../support/generate-call.js';
 
-const PICTURE = Buffer.alloc(1 << 20, 7).toString('base64');
+const PICTURE_BYTES = 1 << 20;
+const PICTURE = Buffer.alloc(PICTURE_BYTES, 7).toString('base64');
 /** More than all else there is to parse. */
 const MOST_PARSED = 10_000;
 /** Chunks, and what decoding does to them, are far shorter than a picture. */
@@ -42,28 +46,73 @@ const READERS = [
   [StringDecoder.prototype, 'write'],
 ] as const;
 
+/** Hears of each call of a method until the test ends. */
+function watch(
+  t: TestContext,
+  [owner, name]: readonly [owner: object, name: string],
+  hear: (args: readonly unknown[], result: unknown) => void,
+): void {
+  const method: (...args: unknown[]) => unknown = Reflect.get(owner, name);
+  Reflect.set(owner, name, function (this: unknown, ...args: unknown[]) {
+    const result = method.apply(this, args);
+    hear(args, result);
+    return result;
+  });
+  t.after(() => void Reflect.set(owner, name, method));
+}
+
 /** Sees how long the longest text is that was parsed, and the longest that was made of bytes. */
 function watchTexts(t: TestContext): { parsed: number; read: number } {
   const longest = { parsed: 0, read: 0 };
   const note = (kind: keyof typeof longest, text: unknown) => {
     if (typeof text === 'string') longest[kind] = Math.max(longest[kind], text.length);
   };
-  for (const [owner, name] of READERS) {
-    const method: (...args: unknown[]) => unknown = Reflect.get(owner, name);
-    Reflect.set(owner, name, function (this: unknown, ...args: unknown[]) {
-      if (owner === JSON) note('parsed', args[0]);
-      const result = method.apply(this, args);
-      if (result instanceof Promise)
+  for (const reader of READERS) {
+    watch(t, reader, ([text], result) => {
+      if (reader[0] === JSON) note('parsed', text);
+      else if (result instanceof Promise)
         result.then(
-          (text) => note('read', textOf(text)),
+          (read) => note('read', textOf(read)),
           () => undefined,
         );
-      else if (owner !== JSON) note('read', result);
-      return result;
+      else note('read', result);
     });
-    t.after(() => void Reflect.set(owner, name, method));
   }
   return longest;
+}
+
+const VIEWS: object = Object.getPrototypeOf(Uint8Array.prototype);
+
+/** Sees how many bytes were decoded from base64, of texts of which length at most, and how many were copied. */
+function watchBytes(t: TestContext): { decoded: number; longest: number; copied: number } {
+  const seen = { decoded: 0, longest: 0, copied: 0 };
+  const noteDecoded = (text: unknown, byteLength: number) => {
+    seen.decoded += byteLength;
+    seen.longest = Math.max(seen.longest, String(text).length);
+  };
+  const lengthOf = (bytes: unknown) => (bytes instanceof Uint8Array ? bytes.byteLength : 0);
+  watch(t, [Buffer.prototype, 'write'], (args, length) => {
+    if (args.includes('base64')) noteDecoded(args[0], Number(length));
+  });
+  watch(t, [Buffer, 'from'], ([source, encoding], bytes) => {
+    if (encoding === 'base64') noteDecoded(source, lengthOf(bytes));
+    else if (!(source instanceof ArrayBuffer)) seen.copied += lengthOf(bytes);
+  });
+  watch(t, [Buffer.prototype, 'copy'], (_, length) => {
+    seen.copied += Number(length);
+  });
+  watch(t, [VIEWS, 'set'], ([source]) => {
+    seen.copied += lengthOf(source);
+  });
+  for (const copier of [
+    [Buffer, 'concat'],
+    [VIEWS, 'slice'],
+  ] as const) {
+    watch(t, copier, (_, bytes) => {
+      seen.copied += lengthOf(bytes);
+    });
+  }
+  return seen;
 }
 
 /** What `Response.json()` has read, as the text it was. */
@@ -71,17 +120,23 @@ function textOf(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
+/** The first bytes of a picture, and what is around it. */
+const MOST_MOVED = PICTURE_BYTES / 10;
+
 const PREVIEWS = 1;
 const event = (type: string) => `event: ${type}\ndata: ${JSON.stringify({ type, b64_json: PICTURE })}\n\n`;
 
 interface Way {
   readonly answer: object | string;
+  /** Whether it says of pictures how long they are. Others are moved as they grow. */
+  readonly isLengthKnown?: boolean;
   readonly provider: (url: string) => Provider;
 }
 
 const WAYS: Readonly<Record<string, Way>> = {
   OpenAI: {
     answer: { data: [{ b64_json: PICTURE }] },
+    isLengthKnown: true,
     provider: (url) => openai({ apiKey: 'key', baseURL: `${url}/v1` }),
   },
   'OpenAI, streamed': {
@@ -102,8 +157,8 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 };
 
-for (const [name, { answer, provider: create }] of Object.entries(WAYS)) {
-  test(`a picture of ${name} is decoded without a text of the whole answer`, async (t) => {
+for (const [name, { answer, provider: create, isLengthKnown = false }] of Object.entries(WAYS)) {
+  test(`a picture of ${name} is decoded without a text of the whole answer, to where it stays`, async (t) => {
     const isStream = typeof answer === 'string';
     const [body, type] = isStream
       ? ([answer, 'text/event-stream'] as const)
@@ -112,13 +167,25 @@ for (const [name, { answer, provider: create }] of Object.entries(WAYS)) {
     const [model] = provider.models;
     assert.ok(model, 'the provider has a model');
     const longest = watchTexts(t);
+    const seen = watchBytes(t);
     const { events } = await outcomeOf(provider, generateCall(model, { previews: isStream ? PREVIEWS : 0 }));
     const pictures = events.flatMap((event) =>
-      event.type === 'image' || event.type === 'preview' ? [event.image.bytes.byteLength] : [],
+      event.type === 'image' || event.type === 'preview' ? [event.image.bytes] : [],
     );
-    assert.deepEqual(pictures, Array(isStream ? 1 + PREVIEWS : 1).fill(1 << 20));
+    const count = isStream ? 1 + PREVIEWS : 1;
+    assert.deepEqual(
+      pictures.map(({ byteLength }) => byteLength),
+      Array(count).fill(PICTURE_BYTES),
+    );
     const { parsed, read } = longest;
     assert.ok(parsed > 0 && parsed < MOST_PARSED, `the longest text parsed has ${parsed} characters`);
     assert.ok(read < MOST_LENGTH, `the longest text made of bytes has ${read} characters`);
+    const { decoded, longest: text, copied } = seen;
+    assert.ok(text < MOST_LENGTH, `a text of ${text} characters was decoded`);
+    assert.equal(decoded, count * PICTURE_BYTES, 'every byte is decoded once');
+    const mostCopied = isLengthKnown ? MOST_MOVED : count * PICTURE_BYTES;
+    assert.ok(copied < mostCopied, `${copied} bytes were copied`);
+    for (const { buffer } of pictures)
+      assert.ok(buffer.byteLength < 2 * PICTURE_BYTES, `it lies among ${buffer.byteLength} bytes`);
   });
 }
