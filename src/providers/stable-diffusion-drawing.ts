@@ -19,13 +19,14 @@ export interface DrawingOrder {
   readonly server: DiffusionServer;
 }
 
-/** What came back. */
-export interface Drawing {
-  /** Pictures drawn and withheld. */
-  readonly events: readonly (ImageEvent | BlockedEvent)[];
-  /** How many pictures could not be read. */
-  readonly unreadable: number;
-}
+/**
+ * Pictures drawn and withheld, each as soon as it can be told. Throws a `ProviderError` where an answer is not what it
+ * should be; for a picture that cannot be read, only after the others were yielded.
+ */
+export type Drawing = AsyncIterable<ImageEvent | BlockedEvent>;
 
-/** Draws by one protocol. Throws a `ProviderError` where nothing was drawn. */
+/**
+ * Draws by one protocol. Resolves when the answer begins: then the server is done, and may be given the next order.
+ * Throws a `ProviderError` where nothing was drawn.
+ */
 export type Draw = (order: DrawingOrder) => Promise<Drawing>;

@@ -1,4 +1,7 @@
-/** The line in front of a server of one's own: it draws so many calls at once, and goes on with those given up. */
+/**
+ * The line in front of a server of one's own: it draws so many calls at once, and goes on with those given up. A call
+ * leaves it when its answer begins: what was drawn may take long to receive, and the card is free.
+ */
 import { createGate } from '../core/gate.js';
 import type { GenerateCall } from '../core/provider.js';
 import { ProviderError } from '../errors.js';

@@ -1,7 +1,8 @@
 /** `/v1/images` of servers that speak OpenAI's protocol with diffusion extras: LocalAI, vLLM-Omni, SGLang. */
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
 import { type FormFile, type MultipartBody, multipartBody } from './multipart.js';
-import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
+import { readList } from './stable-diffusion-answer.js';
+import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject } from './stable-diffusion-json.js';
 import { portable, readPicture } from './stable-diffusion-pictures.js';
@@ -10,11 +11,11 @@ import { openaiSettings } from './stable-diffusion-settings.js';
 /** Draws by generations, or by edits when there is something to edit. */
 export const drawByOpenAI: Draw = async (order) => {
   const { call, server } = order;
-  const answer =
+  const response =
     call.operation === 'edit'
-      ? await server.draw('/v1/images/edits', { form: await editForm(order) }, 'b64_json')
-      : await server.draw('/v1/images/generations', { json: requestFields(order) }, 'b64_json');
-  return readDrawing(answer, order);
+      ? await server.draw('/v1/images/edits', { form: await editForm(order) })
+      : await server.draw('/v1/images/generations', { json: requestFields(order) });
+  return readDrawing(response, order);
 };
 
 type RequestFields = Readonly<Record<string, string | number | undefined>>;
@@ -50,15 +51,22 @@ async function editForm(order: DrawingOrder): Promise<MultipartBody> {
   return multipartBody(requestFields(order), files);
 }
 
-function readDrawing(answer: unknown, { call, seed }: DrawingOrder): Drawing {
-  if (!isObject(answer) || !Array.isArray(answer.data)) throw shapeError('is not a list of pictures');
-  const items: readonly unknown[] = answer.data.slice(0, call.n);
-  const events = items.flatMap((item, index): ImageEvent[] => {
-    if (!isObject(item)) return [];
-    const image = readPicture(item.b64_json);
-    const revisedPrompt = typeof item.revised_prompt === 'string' ? item.revised_prompt : undefined;
+/** Pictures that are missing do not arrive, and those beyond what was asked for are dropped. */
+async function* readDrawing(response: Response, { call, seed }: DrawingOrder): AsyncGenerator<ImageEvent> {
+  let index = -1;
+  let isUnreadable = false;
+  for await (const item of readList(response, { list: 'data', picture: 'b64_json' })) {
+    index += 1;
+    if (index >= call.n) continue;
+    const { b64_json: bytes, revised_prompt: revised } = isObject(item) ? item : {};
+    const picture = readPicture(bytes);
+    if (picture === undefined) {
+      isUnreadable = true;
+      continue;
+    }
+    const revisedPrompt = typeof revised === 'string' ? revised : undefined;
     // Such servers do not tell the seed they took; it is the one they were given.
-    return image === undefined ? [] : [{ type: 'image', index, image, revisedPrompt, seed: seed + index }];
-  });
-  return { events, unreadable: items.length - events.length };
+    yield { type: 'image', index, ...picture, revisedPrompt, seed: seed + index };
+  }
+  if (isUnreadable) throw shapeError('holds a picture that cannot be read');
 }

@@ -1,6 +1,8 @@
 /** Pictures on their way to diffusion servers and back. */
 import sharp, { type Sharp } from 'sharp';
 import type { EncodedImage } from '../core/image.js';
+import { giveBack } from '../core/memory.js';
+import type { ImageEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import { imageJobs } from '../pipeline/gate.js';
 
@@ -12,12 +14,12 @@ const SIGNATURES: readonly (readonly [beginning: RegExp, type: string])[] = [
   [/^.{4}ftypavi[fs]/s, 'image/avif'],
 ];
 
-/** A picture out of an answer, as `createPictureJson` has it. `undefined` for anything else. */
-export function readPicture(bytes: unknown): EncodedImage | undefined {
+/** A picture out of an answer, as `createPictureJson` has it, which nobody else reads. `undefined` for anything else. */
+export function readPicture(bytes: unknown): Pick<ImageEvent, 'image' | 'release'> | undefined {
   if (!Buffer.isBuffer(bytes)) return undefined;
   const beginning = bytes.toString('latin1', 0, 16);
   const type = SIGNATURES.find(([signature]) => signature.test(beginning))?.[1];
-  return { bytes, type: type ?? 'application/octet-stream' };
+  return { image: { bytes, type: type ?? 'application/octet-stream' }, release: () => giveBack(bytes) };
 }
 
 const MOST_INPUT_PIXELS = 50_000_000;

@@ -1,6 +1,7 @@
 /** `/sdapi/v1`: AUTOMATIC1111, Forge, SD.Next, KoboldCpp, and stable-diffusion.cpp's sd-server. */
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
-import type { Draw, Drawing, DrawingOrder } from './stable-diffusion-drawing.js';
+import { readWhole } from './stable-diffusion-answer.js';
+import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject, parseJson } from './stable-diffusion-json.js';
 import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures.js';
@@ -9,8 +10,7 @@ import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures
 export const drawBySdapi: Draw = async (order) => {
   const { call, server } = order;
   const path = call.operation === 'edit' ? '/sdapi/v1/img2img' : '/sdapi/v1/txt2img';
-  const answer = await server.draw(path, { json: await requestBody(order) }, 'images');
-  return readDrawing(answer, order);
+  return readDrawing(await server.draw(path, { json: await requestBody(order) }), order);
 };
 
 async function requestBody({ call, seed, settings, checkpoint }: DrawingOrder): Promise<object> {
@@ -44,18 +44,19 @@ async function editFields({ inputs, mask, signal }: GenerateCall): Promise<objec
   return { ...fields, mask: Buffer.from(bytes).toString('base64'), inpaint_full_res: false };
 }
 
-function readDrawing(answer: unknown, { call, seed }: DrawingOrder): Drawing {
+/** Which picture is the first, and which seeds they have, is said behind them: all are read before one is yielded. */
+async function* readDrawing(response: Response, { call, seed }: DrawingOrder): AsyncGenerator<ImageEvent> {
+  const answer = await readWhole(response, 'images');
   if (!isObject(answer) || !Array.isArray(answer.images)) throw shapeError('is not a list of pictures');
   const info = readInfo(answer.info);
+  let isUnreadable = false;
   // A grid of all pictures may come first, and pictures of extensions last.
-  const pictures = answer.images.slice(info.first, info.first + call.n);
-  const events = pictures.flatMap((bytes, index): ImageEvent[] => {
-    const image = readPicture(bytes);
-    return image === undefined
-      ? []
-      : [{ type: 'image', index, image, seed: info.seeds[index] ?? seed + index }];
-  });
-  return { events, unreadable: pictures.length - events.length };
+  for (const [index, bytes] of answer.images.slice(info.first, info.first + call.n).entries()) {
+    const picture = readPicture(bytes);
+    if (picture === undefined) isUnreadable = true;
+    else yield { type: 'image', index, ...picture, seed: info.seeds[index] ?? seed + index };
+  }
+  if (isUnreadable) throw shapeError('holds a picture that cannot be read');
 }
 
 /** `info` is JSON in a string; KoboldCpp leaves it empty. */

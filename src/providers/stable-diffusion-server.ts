@@ -1,11 +1,9 @@
 /** One server as one call sees it: where to send, what to say to be let in, and how its answers are read. */
 import type { GenerateCall } from '../core/provider.js';
 import type { MultipartBody } from './multipart.js';
-import { createPictureJson } from './picture-json.js';
 import { type DiffusionAnswer, refusalError, shapeError } from './stable-diffusion-errors.js';
 import { parseJson } from './stable-diffusion-json.js';
 import type { DiffusionTarget } from './stable-diffusion-options.js';
-import { bodyOf } from './upstream.js';
 
 /** What to send. */
 export type DiffusionBody = { readonly json: object } | { readonly form: MultipartBody };
@@ -16,8 +14,8 @@ export interface DiffusionServer {
   send(path: string, body?: DiffusionBody): Promise<DiffusionAnswer>;
   /** Sends and reads the JSON answered. Throws a `ProviderError` for a refusal and for what is not JSON. */
   ask(path: string): Promise<unknown>;
-  /** The same, of an answer with pictures in the property named: as `createPictureJson` reads them. */
-  draw(path: string, body: DiffusionBody, picture: string): Promise<unknown>;
+  /** Sends, and resolves when the answer begins. Throws a `ProviderError` for a refusal. */
+  draw(path: string, body: DiffusionBody): Promise<Response>;
 }
 
 /** Speaks to a server by the `fetch` of a call. */
@@ -51,12 +49,10 @@ export function connect(
       if (value === undefined) throw shapeError('is not JSON');
       return value;
     },
-    async draw(path, body, picture) {
+    async draw(path, body) {
       const response = await request(path, body);
       if (response.status !== 200) throw refusalError(await wholeAnswer(response, path));
-      const answer = createPictureJson({ picture });
-      for await (const chunk of bodyOf(response)) parsed(() => answer.write(chunk));
-      return parsed(answer.end);
+      return response;
     },
   };
 }
@@ -65,14 +61,6 @@ async function wholeAnswer(response: Response, path: string): Promise<DiffusionA
   // Not `text()`, which swallows a byte order mark.
   const text = Buffer.from(await response.arrayBuffer()).toString('utf8');
   return { status: response.status, headers: response.headers, text, path };
-}
-
-function parsed<T>(step: () => T): T {
-  try {
-    return step();
-  } catch {
-    throw shapeError('is not JSON');
-  }
 }
 
 interface Content extends Pick<MultipartBody, 'contentType'> {

@@ -1,7 +1,8 @@
 /** Stability AI's hosted API, v2beta: forms in, one picture out. */
 import type { Size } from '../core/image.js';
-import type { GenerateCall } from '../core/provider.js';
+import type { BlockedEvent, GenerateCall, ImageEvent } from '../core/provider.js';
 import { type MultipartBody, multipartBody } from './multipart.js';
+import { readWhole } from './stable-diffusion-answer.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
 import { isObject } from './stable-diffusion-json.js';
@@ -12,17 +13,21 @@ import { portable, readPicture } from './stable-diffusion-pictures.js';
 export const drawByStability: Draw = async (order) => {
   const form = await requestForm(order);
   const path = `/v2beta/stable-image/generate/${order.endpoint}`;
-  const answer = await order.server.draw(path, { form }, 'image');
+  return readDrawing(await order.server.draw(path, { form }));
+};
+
+async function* readDrawing(response: Response): AsyncGenerator<ImageEvent | BlockedEvent> {
+  const answer = await readWhole(response, 'image');
   if (!isObject(answer)) throw shapeError('is not a picture');
   if (answer.finish_reason === 'CONTENT_FILTERED') {
-    const events = [{ type: 'blocked', index: 0, reason: 'content_filtered', stage: 'output' }] as const;
-    return { events, unreadable: 0 };
+    yield { type: 'blocked', index: 0, reason: 'content_filtered', stage: 'output' };
+    return;
   }
   // Whatever is not known to be a success may be a picture nobody is meant to see.
-  const image = answer.finish_reason === 'SUCCESS' ? readPicture(answer.image) : undefined;
-  if (image === undefined) return { events: [], unreadable: 1 };
-  return { events: [{ type: 'image', index: 0, image, seed: seedOf(answer.seed) }], unreadable: 0 };
-};
+  const picture = answer.finish_reason === 'SUCCESS' ? readPicture(answer.image) : undefined;
+  if (picture === undefined) throw shapeError('holds a picture that cannot be read');
+  yield { type: 'image', index: 0, ...picture, seed: seedOf(answer.seed) };
+}
 
 /** How far an edit departs from its input where nobody says: Stability has no default, and this is A1111's. */
 const STRENGTH = 0.75;

@@ -8,7 +8,7 @@ import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js'
 import { isProviderError, ProviderError } from '../errors.js';
 import { detectProtocol, type Finder, findCheckpoint, findOnce } from './stable-diffusion-detection.js';
 import type { Draw, Drawing } from './stable-diffusion-drawing.js';
-import { shapeError, toProviderError } from './stable-diffusion-errors.js';
+import { toProviderError } from './stable-diffusion-errors.js';
 import { createLine } from './stable-diffusion-line.js';
 import { diffusionRows, type ModelOffer } from './stable-diffusion-models.js';
 import { drawByOpenAI } from './stable-diffusion-openai.js';
@@ -76,9 +76,7 @@ export function stableDiffusion(options: StableDiffusionOptions): Provider {
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
     try {
       call.signal.throwIfAborted();
-      const { events, unreadable } = await draw(call);
-      yield* events;
-      if (unreadable > 0) throw shapeError('holds a picture that cannot be read');
+      yield* await draw(call);
       yield { type: 'end' };
     } catch (error) {
       const isUnbilled = isProviderError(error) && error.billed === 'no';
