@@ -2,6 +2,7 @@
  * One abort signal for a request out of disconnect, time limit and shutdown, and the counting of requests that shutdown
  * waits for.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagesError } from '../errors.js';
 import { type Clock, startClock } from './clock.js';
@@ -98,6 +99,8 @@ export function createDeadlines(options: DeadlinesOptions): Deadlines {
     const client = new AbortController();
     // Not by `AbortSignal.any()`, whose signals cost more than the rest of a deadline.
     const upstream = new AbortController();
+    // Each call of a request listens in several places, and hosts would be warned of more than ten listeners.
+    setMaxListeners(0, client.signal, upstream.signal);
     client.signal.addEventListener('abort', () => upstream.abort(client.signal.reason), { once: true });
     const ring = () => upstream.abort(timedOut(requestMs));
     const clock = startClock({ ms: requestMs, maxPausedMs, ring });
