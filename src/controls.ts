@@ -4,6 +4,7 @@ import type { Deadlines } from './core/deadline.js';
 import type { Emit } from './core/events.js';
 import type { Ledger } from './core/ledger.js';
 import type { Spool } from './core/spool.js';
+import { removeLeftovers } from './core/spool-folder.js';
 import type { MediaStorage, SweepResult, VerifyResult } from './core/storage.js';
 import { ConfigError } from './errors.js';
 import type { OpenApiDocument } from './http/openapi.js';
@@ -23,7 +24,8 @@ export interface ImagesRouterControls {
   /** Lets providers pay one-time costs ahead of the first request. */
   warmup(): Promise<void>;
   /**
-   * Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing. With `verify`
+   * Removes expired pictures; to be called now and then. A storage that cannot sweep removes nothing; of what processes
+   * that were killed left among temporary files, all that has expired goes as well. With `verify`
    * everything left is read again, one object after the other; throws `ConfigError` when the storage cannot list.
    * Throws what storage could not do once all the rest is done.
    */
@@ -114,7 +116,7 @@ export function createControls(
       }
       const { retentionSeconds } = config.media;
       const sweeping = storage.sweep?.({ before: Date.now(), retentionSeconds, signal });
-      const [swept] = await Promise.allSettled([sweeping]);
+      const [swept] = await Promise.allSettled([sweeping, removeLeftovers(Date.now())]);
       const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
       // Only now: what could not be removed keeps nothing from being verified.
       if (swept.status === 'rejected') throw swept.reason;

@@ -145,7 +145,7 @@ export function createSpool(options: SpoolOptions): Spool {
     }
     heldBytes += size;
     try {
-      const path = await folder.write(bytes);
+      const path = await folder.write(bytes, facts.expiresAt);
       const info = { ...facts, size, storedAt: Date.now() };
       const deleted = new AbortController();
       waiting.set(key, { id, key, requestId, path, info, deleted, attempts: 0 });

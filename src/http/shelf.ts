@@ -20,6 +20,9 @@ export interface Shelf {
 // One large picture, or a few of the usual size.
 const MAX_BYTES_IN_MEMORY = 4 * 1024 * 1024;
 
+// Whoever takes nothing for two minutes is let go of, so that even the slowest has the largest answer in half a day.
+const NO_ANSWER_TAKES_MS = 7 * 24 * 3_600_000;
+
 interface Waiting {
   readonly event: PictureEvent;
   /** The file with its bytes, where they are in one. */
@@ -36,7 +39,7 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
 
   /** Where disk has no room either, memory has to do: the picture is paid for. */
   async function file({ picture: { bytes } }: PictureEvent): Promise<string | undefined> {
-    return bytes === undefined ? undefined : folder.write(bytes).catch(() => undefined);
+    return bytes && folder.write(bytes, Date.now() + NO_ANSWER_TAKES_MS).catch(() => undefined);
   }
 
   return {

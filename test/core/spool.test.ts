@@ -1,11 +1,21 @@
 /** Whoever reads a storage through the spool sees what waits as it sees what is stored: the kit cannot tell. */
 import assert from 'node:assert/strict';
-import { readdir, readlink } from 'node:fs/promises';
-import { test } from 'node:test';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createSpool } from '../../src/core/spool.js';
+import { removeLeftovers } from '../../src/core/spool-folder.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { storageChecks } from '../../src/testing/storage-checks.js';
+
+// Other tests make spools at the same time.
+process.env.TMPDIR = await mkdtemp(join(tmpdir(), 'images-router-'));
+after(() => rm(tmpdir(), { recursive: true }));
 
 const READING = /^(get|stat|delete|delete-prefix)\./;
 // Ids are random, so no key comes twice. What waits is offered again meanwhile, which takes all of it into memory.
@@ -49,4 +59,83 @@ test('a waiting picture that is left before its first chunk keeps no file open',
   assert.equal(await open(), 1);
   await iterator?.return?.();
   assert.equal(await open(), 0);
+});
+
+const HOUR_MS = 3_600_000;
+
+function facts(expiresAt: number) {
+  return { contentType: 'image/png', sha256: '', expiresAt, metadata: {} };
+}
+
+test('a spool whose folder was tidied up while it was empty makes another one', async (t) => {
+  const storage = waitingStorage();
+  t.after(() => storage.close?.());
+  await storage.put('first', Buffer.from('first'), facts(Date.now() + HOUR_MS));
+  await storage.delete('first');
+  await removeLeftovers(Date.now());
+  assert.deepEqual(await readdir(tmpdir()), []);
+  await Promise.all(
+    ['second', 'third'].map((key) => storage.put(key, Buffer.from(key), facts(Date.now() + HOUR_MS))),
+  );
+  for (const key of ['second', 'third']) {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of (await storage.get(key))?.body ?? []) chunks.push(chunk);
+    assert.equal(Buffer.concat(chunks).toString(), key);
+  }
+  await storage.close?.();
+  assert.deepEqual(await readdir(tmpdir()), [], 'one folder was made for both, and it is gone');
+});
+
+/** A process in whose spool a picture waits that expires then. */
+async function processWithPicture(t: TestContext, expiresAt: number): Promise<ChildProcess> {
+  const program = fileURLToPath(new URL('spool-process.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', program, String(expiresAt)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  return child;
+}
+
+test('what a killed process leaves behind goes when it has expired, and nothing of one that lives goes before', async (t) => {
+  // What else the processes make is none of ours.
+  const spools = async () =>
+    (await readdir(tmpdir())).filter((name) => name.startsWith('images-router-spool-'));
+  const now = Date.now();
+  const killed = await processWithPicture(t, now + HOUR_MS);
+  const [left = '', ...others] = await spools();
+  assert.deepEqual(others, []);
+  await processWithPicture(t, now + 5 * HOUR_MS);
+  const living = (await spools()).filter((name) => name !== left);
+  killed.kill('SIGKILL');
+  await once(killed, 'exit');
+
+  await removeLeftovers(now + HOUR_MS);
+  assert.equal((await readdir(join(tmpdir(), left))).length, 1, 'clocks differ');
+  await removeLeftovers(now + 3 * HOUR_MS);
+  assert.deepEqual(await spools(), living);
+  assert.equal(living.length, 1);
+  assert.equal((await readdir(join(tmpdir(), ...living))).length, 1);
+});
+
+test('nothing else among the temporary files is touched', async (t) => {
+  const root = await mkdtemp(join(tmpdir(), 'of-others-'));
+  t.after(() => rm(root, { recursive: true }));
+  const expired = `${Date.now() - 9 * HOUR_MS}-file`;
+  const kept = [`of-others/${expired}`, 'images-router-spool-a/unknown', `images-router-spool-a/x${expired}`];
+  const linked = `images-router-spool-link/${expired}`;
+  for (const name of ['of-others', 'images-router-spool-a']) await mkdir(join(root, name));
+  for (const name of [...kept, `images-router-spool-a/${expired}`]) await writeFile(join(root, name), '');
+  await symlink(join(root, 'of-others'), join(root, 'images-router-spool-link'));
+  const ours = process.env.TMPDIR;
+  process.env.TMPDIR = root;
+  t.after(() => {
+    process.env.TMPDIR = ours;
+  });
+  await removeLeftovers(Date.now());
+  const names = await readdir(root, { recursive: true });
+  assert.deepEqual(
+    names.sort(),
+    ['images-router-spool-a', 'images-router-spool-link', 'of-others', linked, ...kept].sort(),
+  );
 });

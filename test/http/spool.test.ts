@@ -1,6 +1,6 @@
 /** Paid pictures that storage does not take wait in the spool, and whoever asks again gets them. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
@@ -166,6 +166,20 @@ test('the spool is a private folder of private files, made for the first picture
   assert.equal((await readFile(join(folder, file))).subarray(1, 4).toString(), 'PNG');
   await app.router.close();
   assert.deepEqual(await spoolFolders(before), []);
+});
+
+test('a sweep removes what killed processes left of pictures that have expired', async (t) => {
+  const left = await mkdtemp(join(tmpdir(), 'images-router-spool-'));
+  await writeFile(join(left, `${Date.now() - 2 * 3_600_000}-picture`), 'expired');
+  const { app } = await fragileApp(t);
+  await keyed(app).expect(503);
+  const names = await spoolFolders();
+  await app.router.sweep();
+  assert.deepEqual(
+    await spoolFolders(),
+    names.filter((name) => join(tmpdir(), name) !== left),
+  );
+  assert.equal((await keyed(app).expect(200)).body.data.data.length, 1, 'what waits is still there');
 });
 
 test('close() offers everything once more and tells what is lost', async (t) => {
