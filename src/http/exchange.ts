@@ -1,4 +1,5 @@
-/** One request and its answer, as endpoints see them, and how JSON is sent. */
+/** One request and its answer, as endpoints see them, and how they are written. */
+import { ServerResponse } from 'node:http';
 import type { Request, Response } from 'express';
 import type { Surface } from './errors.js';
 
@@ -12,6 +13,14 @@ export interface Exchange {
   readonly surface: Surface;
   /** On every answer, and in every event. */
   readonly requestId: string;
+}
+
+/**
+ * Whether what is written goes straight to the connection, so that its memory is free again once that has been told.
+ * A host's middleware may keep what it is given.
+ */
+export function isWrittenStraight({ write, end }: Response): boolean {
+  return write === ServerResponse.prototype.write && end === ServerResponse.prototype.end;
 }
 
 /** Sends a JSON answer. */

@@ -88,7 +88,7 @@ function answerError(
   const { status, headers, body } = errorAnswer(error, { surface, requestId });
   emitFailure(error, { requestId, emit });
   if (!req.complete) letBodyPass(req);
-  if (res.headersSent) {
+  if (res.headersSent || res.destroyed) {
     // The answer has begun; a broken connection is the only honest way left to say that it is not whole.
     res.destroy();
     return;

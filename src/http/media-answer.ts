@@ -1,5 +1,4 @@
 /** Answers with what is stored under a key, or with bytes at hand: plans, headers, body. */
-import { ServerResponse } from 'node:http';
 import type { Emit } from '../core/events.js';
 import type { StoredInfo } from '../core/storage.js';
 import {
@@ -14,7 +13,7 @@ import {
 import { closeUnread, type Lookup } from '../media/lookup.js';
 import { storageError } from '../media/picture-store.js';
 import { isDamage, reportStorage } from '../media/report.js';
-import type { Exchange } from './exchange.js';
+import { type Exchange, isWrittenStraight } from './exchange.js';
 import { type SizedBody, sendBody } from './media-body.js';
 
 /** A picture somebody with a good link asks for. */
@@ -101,7 +100,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
   }
 
   async function storedWhole(exchange: Exchange, served: ServedFromStorage): Promise<boolean> {
-    const isLent = isOwn(exchange);
+    const isLent = isWrittenStraight(exchange.res);
     const object = await lookup.get(served.key, exchange.requestId, { transient: isLent });
     if (object === undefined) return false;
     if (!served.accepts(object)) {
@@ -135,7 +134,7 @@ export function createMediaAnswers({ lookup, emit }: MediaAnswersOptions): Media
     if (info === undefined || !served.accepts(info)) return false;
     const planned = plan(exchange, served, info);
     if (planned.body && served.redirects === true && (await redirect(exchange, served, planned))) return true;
-    const isLent = isOwn(exchange);
+    const isLent = isWrittenStraight(exchange.res);
     const options = { range: planned.range, transient: isLent };
     const object = planned.body ? await lookup.get(served.key, requestId, options) : undefined;
     if (planned.body && object === undefined) return false;
@@ -204,12 +203,6 @@ function begin({ res }: Exchange, { status, headers }: DeliveryPlan, { varies }:
 /** Sends an answer without a body. */
 function sendHead(exchange: Exchange, plan: DeliveryPlan, of: Pick<Served, 'varies'>): void {
   if (begin(exchange, plan, of)) exchange.res.end();
-}
-
-/** Whether what is written goes straight to the connection. A host's middleware may keep what it is given. */
-function isOwn({ res }: Exchange): boolean {
-  const { write, end } = ServerResponse.prototype;
-  return res.write === write && res.end === end;
 }
 
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -3,8 +3,9 @@
  * megabytes ever becomes one string.
  */
 import type { Response } from 'express';
+import { giveBack } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
-import { beginJson, sendText } from './exchange.js';
+import { beginJson, isWrittenStraight, sendText } from './exchange.js';
 
 /** A picture to be written in base64. */
 export interface PicturePiece {
@@ -52,9 +53,14 @@ export async function writePieces(res: Response, pieces: readonly Piece[]): Prom
 
 /** Writes base64 as bytes. Texts that wait to be taken would be moved about by V8 meanwhile. */
 async function writePicture(res: Response, bytes: Uint8Array): Promise<void> {
+  const isOurs = isWrittenStraight(res);
   for (let start = 0; start < bytes.byteLength && !res.destroyed; start += BLOCK_BYTES) {
-    // New for each: a host that compresses may still have the one before, and calls nobody back.
-    if (!res.write(blockOf(bytes.subarray(start, start + BLOCK_BYTES)))) await drained(res);
+    const block = blockOf(bytes.subarray(start, start + BLOCK_BYTES));
+    const written = (error?: Error | null) => {
+      // What could not be written may still be looked at by the connection that failed.
+      if (isOurs && !error) giveBack(block);
+    };
+    if (!res.write(block, written)) await drained(res);
     await takeTurn();
   }
 }
@@ -73,16 +79,25 @@ function blockOf(bytes: Uint8Array): Buffer {
 export async function sendPieces(res: Response, pieces: AsyncIterable<Piece>): Promise<void> {
   let waiting: Piece[] = [];
   let length = 0;
-  for await (const piece of pieces) {
-    waiting.push(piece);
-    length += typeof piece === 'string' ? piece.length : piece.bytes.byteLength;
-    if (length < WHOLE_LENGTH) continue;
-    beginJson(res);
-    await writePieces(res, waiting);
-    waiting = [];
-    length = 0;
+  // Not by `headersSent`: a host may keep what is written until the end.
+  let begun = false;
+  try {
+    for await (const piece of pieces) {
+      waiting.push(piece);
+      length += typeof piece === 'string' ? piece.length : piece.bytes.byteLength;
+      if (length < WHOLE_LENGTH) continue;
+      beginJson(res);
+      begun = true;
+      await writePieces(res, waiting);
+      waiting = [];
+      length = 0;
+    }
+  } catch (error) {
+    // What was written is no answer, and cannot become the answer of an error either.
+    if (begun) res.destroy();
+    throw error;
   }
-  if (!res.headersSent) sendText(res, 200, waiting.map(textOf).join(''));
+  if (!begun) sendText(res, 200, waiting.map(textOf).join(''));
   else {
     await writePieces(res, waiting);
     if (!res.destroyed) res.end();

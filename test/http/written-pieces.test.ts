@@ -2,9 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import type { Express, Response } from 'express';
+import { setTimeout as sleep } from 'node:timers/promises';
+import express, { type Express, type Request, type Response } from 'express';
+import sharp from 'sharp';
+import { handle } from '../../src/http/handle.js';
+import { sendPieces } from '../../src/http/pieces.js';
 import { createTestApp, TEST_KEY, type TestApp, testModel } from '../support/app.js';
 import { noise } from '../support/pictures.js';
 
@@ -89,6 +93,95 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
     assert.equal(writes.pressed, 0);
   });
 }
+
+/** Asks for three large pictures, is slow to read them, and sees whether they came as they were drawn. */
+async function readSlowly(app: TestApp, [path, body]: (typeof BODIES)[keyof typeof BODIES]): Promise<void> {
+  const asked = request(app.url + path, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${TEST_KEY}`, 'Content-Type': 'application/json' },
+  });
+  asked.end(JSON.stringify({ prompt: 'Noise', n: 3, ...body }));
+  const [answer] = await once(asked, 'response');
+  let text = '';
+  for await (const chunk of answer.setEncoding('latin1')) {
+    text += chunk;
+    if (text.length < 20 * chunk.length) await sleep(10);
+  }
+  const pictures = [...text.matchAll(/"b64_json":"([^"]*)"/g)].map(([, base64 = '']) => base64);
+  assert.equal(pictures.length, 3);
+  const pixelsOf = (picture: Buffer) => sharp(picture).raw().toBuffer();
+  const pixels = await pixelsOf(bytes);
+  for (const picture of pictures) {
+    assert.ok(pixels.equals(await pixelsOf(Buffer.from(picture, 'base64'))), 'the picture is another one');
+  }
+}
+
+for (const [what, asking] of Object.entries(BODIES)) {
+  test(`what was written of ${what} is freed when the connection has taken it, and not before`, async (t) => {
+    const written: Uint8Array[] = [];
+    const app = await createTestApp(t, {
+      placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+      pictures: { verify: 'container' },
+      before: (host) =>
+        host.use((req, _res, next) => {
+          const { socket } = req;
+          const inner = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+          socket.write = (...args: unknown[]) => {
+            const [chunk] = args;
+            if (chunk instanceof Uint8Array && chunk.byteLength >= 128 * 1024) written.push(chunk);
+            return inner(...args);
+          };
+          next();
+        }),
+    });
+    await readSlowly(app, asking);
+    assert.ok(written.length >= (3 * bytes.byteLength) / MOST_LENGTH, `${written.length} blocks`);
+    assert.equal(written.filter(({ byteLength }) => byteLength > 0).length, 0, 'blocks that are still there');
+  });
+}
+
+/** A host that sends nothing before the end, and says at once that it was sent. */
+function keepAll(_req: Request, res: Response, next: () => void): void {
+  const kept: Uint8Array[] = [];
+  const end = res.end.bind(res) as (body: Uint8Array) => Response;
+  const keep = (chunk: unknown) =>
+    kept.push(typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Uint8Array));
+  res.write = (chunk: unknown, written?: unknown) => {
+    keep(chunk);
+    if (typeof written === 'function') written();
+    return true;
+  };
+  res.end = (chunk?: unknown) => {
+    if (chunk !== undefined) keep(chunk);
+    return end(Buffer.concat(kept));
+  };
+  next();
+}
+
+test('a host that keeps what is written, whatever it says of it, is not deprived of it', async (t) => {
+  const app = await createTestApp(t, {
+    placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+    pictures: { verify: 'container' },
+    before: (host) => host.use(keepAll),
+  });
+  await readSlowly(app, BODIES['a JSON answer']);
+});
+
+test('what fails once much was written breaks the connection, also where a host has sent nothing of it', async (t) => {
+  async function* failing() {
+    yield { bytes };
+    throw new Error('the rest is lost');
+  }
+  const handler = handle(
+    { surface: 'native', trustRequestId: false, emit: () => undefined },
+    { GET: ({ res }) => sendPieces(res, failing()) },
+  );
+  const server = express().use(keepAll, handler).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/`), /fetch failed/);
+});
 
 const ANSWERS = {
   ...BODIES,
