@@ -4,7 +4,6 @@ import type { Deadlines } from './core/deadline.js';
 import type { Emit } from './core/events.js';
 import type { Ledger } from './core/ledger.js';
 import type { Spool } from './core/spool.js';
-import { removeLeftovers } from './core/spool-folder.js';
 import type { MediaStorage, SweepResult, VerifyResult } from './core/storage.js';
 import { ConfigError } from './errors.js';
 import type { OpenApiDocument } from './http/openapi.js';
@@ -100,7 +99,7 @@ export function createControls(
   parts: ControlledParts,
 ): Omit<ImagesRouterControls, 'openapi'> {
   const { providers, limits } = config;
-  const { emit, storage } = parts;
+  const { emit, storage, spool } = parts;
   let closed: Promise<void> | undefined;
   return {
     close() {
@@ -116,7 +115,7 @@ export function createControls(
       }
       const { retentionSeconds } = config.media;
       const sweeping = storage.sweep?.({ before: Date.now(), retentionSeconds, signal });
-      const [swept] = await Promise.allSettled([sweeping, removeLeftovers(Date.now())]);
+      const [swept] = await Promise.allSettled([sweeping, spool.sweep()]);
       const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
       // Only now: what could not be removed keeps nothing from being verified.
       if (swept.status === 'rejected') throw swept.reason;

@@ -6,7 +6,7 @@ import { hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit, StorageLost } from './events.js';
 import { createRemovals } from './removals.js';
-import { createSpoolFolder, readWhole, removeFile } from './spool-folder.js';
+import { createSpoolFolder, readWhole, removeFile, removeLeftovers } from './spool-folder.js';
 import { spooledView, type WaitingObject } from './spool-view.js';
 import type { MediaStorage, PutOptions } from './storage.js';
 import { whileInTime } from './wait.js';
@@ -43,6 +43,8 @@ export interface Spool {
   readonly storage: MediaStorage;
   /** Keeps a picture and goes on offering it. Answers false, after an event, when there is no room for it. */
   keep(picture: OfferedPicture): Promise<boolean>;
+  /** Removes what processes that were killed left of their spools, once it has expired. */
+  sweep(): Promise<void>;
   /** Offers everything once more, until `signal` aborts, tells what is lost, and removes all files. */
   close(signal: AbortSignal): Promise<void>;
 }
@@ -180,5 +182,6 @@ export function createSpool(options: SpoolOptions): Spool {
     picture.deleted.abort();
     await forget(picture);
   };
-  return { storage: spooledView({ storage, waiting, removals, discard }), keep, close };
+  const sweep = () => removeLeftovers(Date.now());
+  return { storage: spooledView({ storage, waiting, removals, discard }), keep, sweep, close };
 }
