@@ -22,10 +22,16 @@ const { upstream, folder, verify, providers = 1 } = readSettings<OurSettings>();
 sharp.concurrency(1);
 sharp.cache(false);
 
+const options = { apiKey: API_KEY, baseURL: `${upstream}/v1` };
+
 const images = createImagesRouter({
-  providers: Array.from({ length: providers }, (_, index) =>
-    openai({ name: `openai-${index}`, apiKey: API_KEY, baseURL: `${upstream}/v1` }),
-  ),
+  providers: [
+    openai(options),
+    // What all of them offer has that many backends, and the list is longer by one model of each.
+    ...Array.from({ length: providers - 1 }, (_, index) =>
+      openai({ ...options, name: `openai-${index}`, models: [{ like: 'gpt-image-2', id: `own-${index}` }] }),
+    ),
+  ],
   storage: filesystem({ root: folder }),
   media: { secrets: 'a secret of the benchmark, and of nobody else', publicUrl: `http://127.0.0.1:${PORT}` },
   identify: bearerKeys({

@@ -12,7 +12,7 @@ export interface GatewaySettings {
 export interface OurSettings extends GatewaySettings {
   /** How pictures are verified. */
   readonly verify: 'container' | 'decode';
-  /** How many providers offer the same models. @defaultValue `1` */
+  /** How many providers offer the same models, and each but the first one of its own. @defaultValue `1` */
   readonly providers?: number | undefined;
 }
 
