@@ -8,6 +8,9 @@ import { toStreamError } from './openai-errors.js';
 import { END_OF_STREAM, readEvents, type ServerSentEvent } from './server-sent-events.js';
 import { bodyOf, keepConnection } from './upstream.js';
 
+// More than one for each step of drawing. Each takes time, however few bytes it has.
+const MAX_EVENTS = 10_000;
+
 /** What was asked, as far as reading the stream depends on it. */
 export interface ExpectedStream {
   /** Previews asked for; those beyond are dropped. */
@@ -23,15 +26,18 @@ export function isEventStream(response: Response): boolean {
 
 /**
  * Reads a stream up to its picture and yields what comes; returns the tokens it reports. A preview that is
- * unreadable is left out. Throws `shape` for an unreadable event or picture and for a stream that ends without one,
- * and what an error in the stream means.
+ * unreadable is left out. Throws `shape` for an unreadable event or picture, for more than 10,000 events, and for a
+ * stream that ends without a picture, and what an error in the stream means.
  */
 export async function* readStream(
   response: Response,
   expected: ExpectedStream,
 ): AsyncGenerator<PreviewEvent | ImageEvent, TokenUsage | undefined, undefined> {
   let step = 0;
+  let events = 0;
   for await (const event of readEvents(bodyOf(response), { picture: 'b64_json' })) {
+    events += 1;
+    if (events > MAX_EVENTS) throw shapeError('has more events than any drawing takes', response);
     if (event.data === END_OF_STREAM) break;
     const { kind, value } = readEvent(event, response);
     if (kind === 'error') throw toStreamError(value, { response, drawing: step > 0 });

@@ -1,4 +1,5 @@
 /** Reading streams of server-sent events, whose data are JSON with pictures in it, as they arrive. */
+import { takeTurn } from '../core/wait.js';
 import { createPictureJson, type PictureJsonOptions } from './picture-json.js';
 
 /** What stands for the data of an event that only says that no more will come. */
@@ -27,7 +28,11 @@ export async function* readEvents(
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
       events.take(chunk.subarray(start, end));
       const event = events.endLine();
-      if (event !== undefined) yield event;
+      if (event !== undefined) {
+        yield event;
+        // A chunk may have thousands.
+        await takeTurn();
+      }
       start = end + 1;
     }
     events.take(chunk.subarray(start));

@@ -257,6 +257,30 @@ function* forever(piece: string): Generator<string, void> {
   for (;;) yield piece;
 }
 
+test('a stream of ever more events is left long before it is over the cap', {
+  timeout: 60_000,
+}, async (t) => {
+  const { upstream, run } = await setting(t);
+  const frame = sseFrame({ type: 'image_generation.progress', padding: 'x'.repeat(1_000) });
+  let sentBytes = 0;
+  function* frames() {
+    for (const piece of forever(frame)) {
+      sentBytes += piece.length;
+      yield piece;
+    }
+  }
+  upstream.respondWith(async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    await pipeline(Readable.from(frames()), response).catch(() => undefined);
+  });
+  const { events, thrown } = await run();
+  assert.deepEqual(events, []);
+  const { kind, billed } = failureOf(thrown);
+  assert.deepEqual([kind, billed], ['shape', 'unknown']);
+  // Ten megabytes are ten thousand events, and connections hold some more.
+  assert.ok(sentBytes < 40_000_000, `${sentBytes} bytes were sent`);
+});
+
 test('a stream over the cap is an error, whatever it is made of', { timeout: 20_000 }, async (t) => {
   const { upstream, run } = await setting(t);
   const { signal } = new AbortController();
