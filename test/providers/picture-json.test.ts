@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { createPictureJson } from '../../src/providers/picture-json.js';
-import { brokenJson, jsonTexts, type Reading, readingOf, withoutBadStrings } from '../support/json-texts.js';
+import { type Reading, readingOf, withoutBadStrings } from '../support/json-readings.js';
+import { brokenJson, jsonTexts } from '../support/json-texts.js';
 import { runs } from '../support/runs.js';
 
 /** The bytes in chunks that end at these places, each its own memory. */
