@@ -22,7 +22,7 @@ export interface PictureJsonOptions {
 
 /**
  * Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON, and for more than 100
- * pictures, which no answer has.
+ * pictures, or elements to hand over, which no answer has.
  */
 export interface PictureJson {
   /** Takes bytes, cut anywhere. Answers the elements of the list that became whole with them. */
@@ -38,6 +38,8 @@ const BLANK = /^[\t\n\r ]*$/;
 
 // Each takes memory from its first byte on.
 const MAX_PICTURES = 100;
+// Each takes time, however few bytes it has.
+const MAX_ELEMENTS = 100;
 
 // Stands for pictures in the JSON that is left; nobody upstream can guess it.
 const MARK = `${randomUUID()}:`;
@@ -55,6 +57,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
   /** The element being read, while inside the list. */
   let element: JsonText | undefined;
   let isFirst = true;
+  let elementsEnded = 0;
   let hadList = false;
   let isInText = false;
   let sink: Base64Sink | undefined;
@@ -97,6 +100,8 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
     hadList = true;
     const text = element?.toString() ?? '';
     const hasElement = !isOpening && !(isClosing && isFirst && BLANK.test(text));
+    if (hasElement) elementsEnded += 1;
+    if (elementsEnded > MAX_ELEMENTS) throw new SyntaxError('more elements than any answer has');
     isFirst = isOpening;
     element = isClosing ? undefined : createJsonText();
     return { start: isClosing ? at : at + 1, ended: hasElement ? [parse(text, pictures)] : [] };

@@ -137,6 +137,22 @@ test('a text with more pictures than any answer has is none, before they fill me
   assert.equal(read(many(101)), 'no JSON');
 });
 
+test('a list with more elements than any answer has is none, before they take time', (t) => {
+  const many = (count: number) => `{"data":[${Array(count).fill('{}').join()}]}`;
+  assert.notEqual(read(many(100), [], 'data'), 'no JSON');
+  assert.equal(read(many(101), [], 'data'), 'no JSON');
+  assert.notEqual(read(many(101)), 'no JSON');
+  let parsed = 0;
+  const { parse } = JSON;
+  t.after(() => void Object.assign(JSON, { parse }));
+  JSON.parse = (...args) => {
+    parsed += 1;
+    return parse(...args);
+  };
+  assert.equal(read(many(200_000), [], 'data'), 'no JSON');
+  assert.ok(parsed < 200, `${parsed} texts were parsed`);
+});
+
 test('an element is handed over with the byte that ends it', () => {
   const json = createPictureJson({ picture: 'b64_json', list: 'data' });
   assert.deepEqual(json.write(Buffer.from('{"data":[{"b64_json":"QUJD"}')), []);
