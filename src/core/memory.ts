@@ -1,16 +1,22 @@
 /** Memory of pictures: cleaned where they lie, and given back at once instead of at some later garbage collection. */
 
+// From Node 22 on.
+const CAN_FREE = 'transfer' in ArrayBuffer.prototype;
 // Below, what giving back costs is more than what it saves.
-const WORTHWHILE_BYTES = 128 * 1024;
+const WORTHWHILE_BYTES = (CAN_FREE ? 32 : 128) * 1024;
+// More than the memory in which Node puts small buffers together.
+const UNSHARED_BYTES = 128 * 1024;
 
 /**
  * Frees the memory of bytes that nobody else has a view of; whoever does all the same finds them empty. V8 answers
  * every 64 MB of such bytes that no young collection has freed with a full one, which takes as long as ten pictures:
  * pictures in flight outlive the young ones, and from Node 24 on those come after 32 MB of other objects.
  */
-export function giveBack({ buffer }: Uint8Array): void {
-  if (buffer.byteLength < WORTHWHILE_BYTES || !(buffer instanceof ArrayBuffer)) return;
-  // From Node 22 on: freed at once.
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  const isAlone = byteLength === buffer.byteLength;
+  const least = isAlone ? WORTHWHILE_BYTES : Math.max(UNSHARED_BYTES, Buffer.poolSize + 1);
+  if (buffer.byteLength < least || !(buffer instanceof ArrayBuffer)) return;
+  // Freed at once.
   if ('transfer' in buffer && typeof buffer.transfer === 'function') buffer.transfer(0);
   // Whoever is handed a buffer takes it away from its owner, and here nobody keeps it.
   else structuredClone(buffer, { transfer: [buffer] });

@@ -3,6 +3,7 @@
  * with our own words. Adapters hand it to their vendor's SDK.
  */
 import type { IncomingMessage } from 'node:http';
+import { giveBack } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
 import type { ReadingLine } from './reading-line.js';
@@ -57,9 +58,16 @@ export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globa
   };
 }
 
-/** The body of an answer as it arrives: where it is one of ours, without the detour by web streams. */
-export function bodyOf(response: Response): AsyncIterable<Uint8Array> {
-  return bodies.get(response) ?? response.body ?? new ReadableStream({ start: (empty) => empty.close() });
+/**
+ * The body of an answer as it arrives: where it is one of ours, without the detour by web streams. A chunk is there
+ * until the next one is asked for; then its memory is given back.
+ */
+export async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of bodies.get(response) ?? response.body ?? []) {
+    yield chunk;
+    const isAlone = chunk.byteLength === chunk.buffer.byteLength;
+    if (isAlone) giveBack(chunk);
+  }
 }
 
 const bodies = new WeakMap<Response, AsyncIterable<Uint8Array>>();

@@ -12,11 +12,28 @@ test('large bytes are gone once they were given back, for every view of them', (
   giveBack(bytes);
 });
 
-test('small bytes stay, because they may lie in memory that is shared', () => {
-  const bytes = Buffer.from('x'.repeat(1000));
-  giveBack(bytes);
-  assert.equal(bytes.toString(), 'x'.repeat(1000));
+test('memory that was given back is free before anything is collected', (t) => {
+  if (!('transfer' in ArrayBuffer.prototype)) return t.skip('this Node cannot free memory at once');
+  const before = process.memoryUsage().arrayBuffers;
+  for (let time = 0; time < 100; time += 1) giveBack(Buffer.allocUnsafeSlow(1 << 20));
+  const grown = process.memoryUsage().arrayBuffers - before;
+  assert.ok(grown < 1 << 20, `${grown} bytes more`);
 });
+
+for (const poolSize of [Buffer.poolSize, 64 * 1024, 1024 * 1024]) {
+  test(`small bytes stay, because they lie in memory that is shared, where that has ${poolSize} bytes`, (t) => {
+    const usual = Buffer.poolSize;
+    t.after(() => {
+      Buffer.poolSize = usual;
+    });
+    Buffer.poolSize = poolSize;
+    // Node begins a new one when the last one is full.
+    while (Buffer.allocUnsafe(1000).buffer.byteLength !== poolSize);
+    const bytes = Buffer.from('x'.repeat(1000));
+    giveBack(bytes);
+    assert.equal(bytes.toString(), 'x'.repeat(1000));
+  });
+}
 
 const PART = fc.uint8Array({ maxLength: 40 });
 

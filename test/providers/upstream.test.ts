@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -296,6 +297,30 @@ test('a body is read where it arrives, and its cap and its signal hold there too
   const reason = new Error('the deadline');
   setImmediate(() => controller.abort(reason));
   await assert.rejects(reading, (thrown) => thrown === reason);
+});
+
+test('a chunk of a body that is read as it arrives is there until the next one is asked for', async (t) => {
+  const bytes = randomBytes(2 * 1024 * 1024);
+  const server = await serve(t, (_request, response) => response.end(bytes));
+  const response = await createUpstreamFetch({ maxBytes: bytes.length, signal: never })(server.url);
+  const chunks: Uint8Array[] = [];
+  let position = 0;
+  for await (const chunk of rawBodyOf(response)) {
+    assert.ok(bytes.subarray(position, position + chunk.length).equals(chunk), `the bytes from ${position}`);
+    position += chunk.length;
+    if (chunk.length >= 32 * 1024 && chunk.length === chunk.buffer.byteLength) chunks.push(chunk);
+  }
+  assert.equal(position, bytes.length);
+  if (!('transfer' in ArrayBuffer.prototype)) return t.skip('this Node cannot free memory at once');
+  assert.ok(chunks.length > 2, `${chunks.length} chunks`);
+  assert.equal(chunks.filter(({ length }) => length > 0).length, 0, 'chunks that are still there');
+});
+
+test('a body that is read whole keeps its chunks', async (t) => {
+  const bytes = randomBytes(2 * 1024 * 1024);
+  const server = await serve(t, (_request, response) => response.end(bytes));
+  const read = createUpstreamFetch({ maxBytes: bytes.length, signal: never })(server.url);
+  assert.ok((await bodyOf(read)).equals(bytes), 'other bytes came');
 });
 
 for (const [coding, compress] of [
