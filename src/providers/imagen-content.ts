@@ -1,5 +1,5 @@
 /** Gemini's image models: `generateContent`, which answers with one picture, an excuse, or a reason. */
-import type { BlockedEvent, GenerateCall, GenerateEvent, TokenUsage } from '../core/provider.js';
+import type { BlockedEvent, GenerateCall, GenerateEvent, ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import {
   defined,
@@ -12,7 +12,7 @@ import {
   type SafetySetting,
 } from './imagen-request.js';
 import { finishRefusal, promptRefusal } from './imagen-safety.js';
-import type { Ending, ServiceCall } from './imagen-transport.js';
+import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
 
 /** The request of a call: one picture. Inputs come before the words that say what to do with them. */
 export function contentCall(parts: RequestParts): ServiceCall {
@@ -27,6 +27,7 @@ export function contentCall(parts: RequestParts): ServiceCall {
       safetySettings: safetySetting === undefined ? [] : safetySettings(safetySetting),
       labels: labelsOf(call),
     },
+    property: 'data',
     read: readContent,
   };
 }
@@ -71,14 +72,14 @@ function safetySettings(setting: SafetySetting): readonly object[] {
 }
 
 /** Reads an answer. One that is neither a picture nor a refusal (cut off, say) ends the call without either. */
-function* readContent(answer: unknown): Generator<GenerateEvent, Ending, undefined> {
-  const { candidates, promptFeedback, responseId, usageMetadata } = fieldsOf(answer);
+function* readContent(answer: Answer): Generator<GenerateEvent, Ending, undefined> {
+  const { candidates, promptFeedback, responseId, usageMetadata } = fieldsOf(answer.message);
   const candidate: unknown = Array.isArray(candidates) ? candidates[0] : undefined;
   if (candidate === undefined && !isObject(promptFeedback)) {
     throw new ProviderError('shape', "The provider's answer holds nothing.", { billed: 'unknown' });
   }
-  const picture = pictureIn(candidate);
-  if (picture !== undefined) yield { type: 'image', index: 0, image: picture };
+  const picture = pictureIn(candidate, answer);
+  if (picture !== undefined) yield { type: 'image', index: 0, ...picture };
   else {
     const blocked = refusalOf(candidate, promptFeedback);
     if (blocked !== undefined) yield { type: 'blocked', index: 0, ...blocked };
@@ -97,13 +98,19 @@ function isObject(value: unknown): value is object {
 }
 
 /** The first finished picture; what the model draws while it thinks is marked as a thought, and no result. */
-function pictureIn(candidate: unknown): { bytes: Uint8Array; type: string } | undefined {
+function pictureIn(candidate: unknown, answer: Answer): Pick<ImageEvent, 'image' | 'release'> | undefined {
   const { parts } = fieldsOf(fieldsOf(candidate).content);
   for (const part of Array.isArray(parts) ? parts : []) {
     const { thought, inlineData } = fieldsOf(part);
     const { data, mimeType } = fieldsOf(inlineData);
     if (thought === true || !(data instanceof Uint8Array) || data.length === 0) continue;
-    return { bytes: data, type: typeof mimeType === 'string' ? mimeType : 'image/png' };
+    const { bytes, release } = answer.picture(data) ?? {};
+    if (bytes === undefined) {
+      throw new ProviderError('shape', "The provider's answer holds a picture that cannot be read.", {
+        billed: 'unknown',
+      });
+    }
+    return { image: { bytes, type: typeof mimeType === 'string' ? mimeType : 'image/png' }, release };
   }
   return undefined;
 }

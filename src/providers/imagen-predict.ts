@@ -1,10 +1,9 @@
 /** Imagen: `predict`, whose requests and answers are free-form JSON wrapped in protobuf values. */
-import { decodeBase64 } from '../core/base64.js';
 import type { GenerateEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import { defined, fieldsOf, frameOf, labelsOf, outputOf, type RequestParts } from './imagen-request.js';
 import { raiRefusal } from './imagen-safety.js';
-import type { Ending, ServiceCall } from './imagen-transport.js';
+import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
 
 /** The SDK's converters between JSON and protobuf values. */
 export interface ValueHelpers {
@@ -40,6 +39,7 @@ export function predictCalls(parts: RequestParts, helpers: ValueHelpers): readon
       parameters: helpers.toValue(parametersOf(parts, batch)),
       labels: labelsOf(parts.call),
     },
+    property: 'bytesBase64Encoded',
     read: (answer) => readPredictions(answer, batch, helpers),
   }));
 }
@@ -79,16 +79,16 @@ function imagenSeed(seed: number): number {
  * but only after the good ones were yielded: they were paid for.
  */
 function* readPredictions(
-  answer: unknown,
+  { message, picture }: Answer,
   { first, count, seed }: Batch,
   helpers: ValueHelpers,
 ): Generator<GenerateEvent, Ending, undefined> {
-  const { predictions: found } = fieldsOf(answer);
+  const { predictions: found } = fieldsOf(message);
   const predictions: unknown[] = Array.isArray(found) ? found : [];
   const arrived = Math.min(predictions.length, count);
   let unreadable = 0;
   for (let place = 0; place < arrived; place += 1) {
-    const event = readPrediction(predictions[place], { index: first + place, seed, helpers });
+    const event = readPrediction(predictions[place], { index: first + place, seed, helpers, picture });
     // The base64 text is the larger half of a picture: let it go before the next one.
     predictions[place] = undefined;
     if (event === undefined) unreadable += 1;
@@ -108,20 +108,22 @@ interface PredictionPlace {
   readonly index: number;
   readonly seed: number | undefined;
   readonly helpers: ValueHelpers;
+  readonly picture: Answer['picture'];
 }
 
 function readPrediction(value: unknown, place: PredictionPlace): GenerateEvent | undefined {
-  const { index, seed, helpers } = place;
+  const { index, seed, helpers, picture } = place;
   const prediction = unwrapped(value, helpers);
   if (prediction === undefined) return undefined;
   const { bytesBase64Encoded, mimeType, prompt, raiFilteredReason } = prediction;
   if (typeof raiFilteredReason === 'string')
     return { type: 'blocked', index, ...raiRefusal(raiFilteredReason) };
-  const bytes = typeof bytesBase64Encoded === 'string' ? decodeBase64(bytesBase64Encoded) : undefined;
-  if (bytes === undefined) return undefined;
+  const read = typeof bytesBase64Encoded === 'string' ? picture(bytesBase64Encoded) : undefined;
+  if (read === undefined) return undefined;
+  const { bytes, release } = read;
   const type = typeof mimeType === 'string' ? mimeType : 'image/png';
   const revisedPrompt = typeof prompt === 'string' && prompt !== '' ? prompt : undefined;
-  return { type: 'image', index, image: { bytes, type }, revisedPrompt, seed };
+  return { type: 'image', index, image: { bytes, type }, revisedPrompt, seed, release };
 }
 
 function unwrapped(

@@ -4,9 +4,15 @@
  * codes to retry is empty for both.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { decodeBase64 } from '../core/base64.js';
 import type { EndEvent, GenerateCall, GenerateEvent } from '../core/provider.js';
-import { ProviderError } from '../errors.js';
-import { failedAnswer, preparationFailure } from './imagen-errors.js';
+import { preparationFailure } from './imagen-errors.js';
+import {
+  type AnswerReading,
+  createMarkedPictures,
+  type ReadPicture,
+  readAnswer,
+} from './imagen-rest-answer.js';
 
 /** What is used of the SDK's credentials. */
 export interface SdkAuth {
@@ -37,14 +43,24 @@ export interface ServiceCall {
   readonly routing: readonly [field: string, resource: string];
   /** The request, as the SDK takes it. */
   readonly request: object;
+  /** The property of an answer that has a picture in base64 where the answer is JSON. */
+  readonly property: string;
   /** Reads the pictures of an answer, which is not believed. */
-  readonly read: (answer: unknown) => Generator<GenerateEvent, Ending, undefined>;
+  readonly read: (answer: Answer) => Generator<GenerateEvent, Ending, undefined>;
+}
+
+/** What comes back. */
+export interface Answer {
+  /** The answer, as the SDK has it. */
+  readonly message: unknown;
+  /** The picture for which the message has this text or these bytes; `undefined` for one that cannot be read. */
+  readonly picture: (found: string | Uint8Array) => ReadPicture | undefined;
 }
 
 /** Sends calls. */
 export interface Transport {
   /** Sends one and resolves with the answer. Rejects with the signal's reason once it aborts. */
-  send(call: ServiceCall, parts: SendParts): Promise<unknown>;
+  send(call: ServiceCall, parts: SendParts): Promise<Answer>;
   /** Loads and connects what the first call would load and connect. */
   warmup(): Promise<void>;
   /** Ends the connections. */
@@ -83,9 +99,15 @@ export function grpcTransport(createClient: CreateClient): Transport {
     warmup: async () => void (await ready()),
     async send(call, { signal }) {
       const client = await abortable(ready(), signal);
-      return await invoke(client, call, { signal, timeout: TIMEOUT_MS.grpc });
+      const message = await invoke(client, call, { signal, timeout: TIMEOUT_MS.grpc });
+      return { message, picture: pictureOf };
     },
   };
+}
+
+function pictureOf(found: string | Uint8Array): ReadPicture | undefined {
+  const bytes = typeof found === 'string' ? decodeBase64(found) : found;
+  return bytes && { bytes };
 }
 
 /**
@@ -93,7 +115,7 @@ export function grpcTransport(createClient: CreateClient): Transport {
  * by its credentials' `fetch`; in their place stands one that knows, by the asynchronous context, whose call it is.
  */
 export function restTransport(createClient: CreateClient): Transport {
-  const calls = new AsyncLocalStorage<GenerateCall>();
+  const calls = new AsyncLocalStorage<Sending>();
   const { ready, close } = lazyClient(() => {
     const { auth } = createClient();
     return createClient(guardedAuth(auth, calls));
@@ -103,9 +125,12 @@ export function restTransport(createClient: CreateClient): Transport {
     warmup: async () => void (await ready()),
     async send(call, parts) {
       const client = await abortable(ready(), parts.signal);
-      return await calls.run(parts.call, () =>
+      const pictures = createMarkedPictures();
+      const sending = { call: parts.call, property: call.property, pictures };
+      const message = await calls.run(sending, () =>
         invoke(client, call, { signal: parts.signal, timeout: TIMEOUT_MS.rest }),
       );
+      return { message, picture: pictures.at };
     },
   };
 }
@@ -180,16 +205,20 @@ interface SdkFetchInit {
   readonly signal: AbortSignal;
 }
 
-function guardedAuth(auth: SdkAuth, calls: AsyncLocalStorage<GenerateCall>): SdkAuth & { fetch: unknown } {
+interface Sending extends AnswerReading {
+  readonly call: GenerateCall;
+}
+
+function guardedAuth(auth: SdkAuth, calls: AsyncLocalStorage<Sending>): SdkAuth & { fetch: unknown } {
   return {
     getRequestHeaders: (url) => auth.getRequestHeaders(url),
     async fetch(url: string, { method, headers, body, signal }: SdkFetchInit): Promise<object> {
-      const call = calls.getStore();
-      if (call === undefined) throw new Error('only calls of this provider are sent');
+      const sending = calls.getStore();
+      if (sending === undefined) throw new Error('only calls of this provider are sent');
       const sent = new Headers(headers);
       for (const [name, value] of await tokenHeaders(auth, url)) sent.set(name, value);
-      const response = await call.fetch(url, { method, headers: sent, body, signal });
-      return await readAnswer(response);
+      const response = await sending.call.fetch(url, { method, headers: sent, body, signal });
+      return await readAnswer(response, sending);
     },
   };
 }
@@ -200,23 +229,4 @@ async function tokenHeaders(auth: SdkAuth, url: string): Promise<Iterable<[strin
   } catch (error) {
     throw preparationFailure(error);
   }
-}
-
-const SPACES: ReadonlySet<number | undefined> = new Set([...' \t\r\n'].map((space) => space.charCodeAt(0)));
-
-/**
- * What the SDK reads of a response. It takes any JSON that is no object for an empty answer, and an empty answer is
- * what Google sends when it withholds every picture; and it throws what a proxy says away.
- */
-async function readAnswer(response: Response): Promise<object> {
-  const bytes = Buffer.from(await response.arrayBuffer());
-  if (response.status !== 200) throw failedAnswer(response, bytes.toString('utf8'));
-  const start = bytes.subarray(0, 64).find((byte) => !SPACES.has(byte));
-  if (start !== '{'.charCodeAt(0)) {
-    throw new ProviderError('shape', "The provider's answer is no JSON object.", {
-      billed: 'unknown',
-      status: response.status,
-    });
-  }
-  return { ok: true, status: 200, arrayBuffer: async () => bytes };
 }

@@ -14,6 +14,7 @@ import { checkOptions, type OptionRule, oneOf, textLike } from './imagen-options
 import { predictCalls, type ValueHelpers } from './imagen-predict.js';
 import type { PersonGeneration, SafetySetting } from './imagen-request.js';
 import {
+  type Answer,
   type CreateClient,
   type Ending,
   grpcTransport,
@@ -141,7 +142,7 @@ export function imagen(options: ImagenOptions): Provider {
 }
 
 interface SentCall extends ServiceCall {
-  readonly answer: Promise<unknown>;
+  readonly answer: Promise<Answer>;
 }
 
 /** Reads every answer, also after one that failed: pictures are paid for. Then throws what failed. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { test } from 'node:test';
 import { isProviderError } from '../../src/errors.js';
 import { generateCall, outcomeOf } from '../support/generate-call.js';
 import { only, overBoth, startFor } from '../support/google-tests.js';
@@ -249,6 +250,18 @@ overBoth('every face of a refusal by Gemini is blocked with its reason and stage
     assert.equal(thrown, undefined);
     assert.deepEqual(events[0], { type: 'blocked', index: 0, reason, stage }, JSON.stringify(json));
     assert.equal(events[1]?.type, 'end');
+  }
+});
+
+test('a picture of Gemini that cannot be read over REST fails the call', async (t) => {
+  const { provider, upstream, model } = await startFor(t, 'rest');
+  for (const data of ['not base64!', 'AAA', 'A===', null]) {
+    const candidates = [{ content: { parts: [{ inlineData: { mimeType: 'image/png', data } }] } }];
+    upstream.respondWith(only({ json: { candidates } }));
+    const { events, thrown } = await outcomeOf(provider, generateCall(model('nano-banana-2.1')));
+    assert.deepEqual(events, []);
+    assert.ok(isProviderError(thrown), `${data} is an error`);
+    assert.deepEqual([thrown.kind, thrown.billed], ['shape', 'unknown']);
   }
 });
 

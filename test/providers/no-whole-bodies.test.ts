@@ -9,9 +9,10 @@ import type { AddressInfo } from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { type TestContext, test } from 'node:test';
 import type { Provider } from '../../src/core/provider.js';
+import { type ClientOptions, imagen } from '../../src/providers/imagen.js';
 import { openai } from '../../src/providers/openai.js';
 import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
-import { generateCall, outcomeOf } from '../support/generate-call.js';
+import { generateCall, modelOf, outcomeOf } from '../support/generate-call.js';
 
 const PICTURE_BYTES = 1 << 20;
 const PICTURE = Buffer.alloc(PICTURE_BYTES, 7).toString('base64');
@@ -123,6 +124,9 @@ function textOf(value: unknown): string {
 /** The first bytes of a picture, and what is around it. */
 const MOST_MOVED = PICTURE_BYTES / 10;
 
+/** What Google's SDK decodes in place of pictures. */
+const MOST_MARKED = 10;
+
 const PREVIEWS = 1;
 const event = (type: string) => `event: ${type}\ndata: ${JSON.stringify({ type, b64_json: PICTURE })}\n\n`;
 
@@ -131,7 +135,17 @@ interface Way {
   /** Whether it says of pictures how long they are. Others are moved as they grow. */
   readonly isLengthKnown?: boolean;
   readonly provider: (url: string) => Provider;
+  /** @defaultValue the provider's first model */
+  readonly model?: string;
 }
+
+const google = (url: string) =>
+  imagen({
+    project: 'easel',
+    transport: 'rest',
+    apiEndpoint: new URL(url).host,
+    clientOptions: { protocol: 'http', apiKey: 'key-of-nothing' } as ClientOptions,
+  });
 
 const WAYS: Readonly<Record<string, Way>> = {
   OpenAI: {
@@ -155,17 +169,31 @@ const WAYS: Readonly<Record<string, Way>> = {
     answer: { image: PICTURE, finish_reason: 'SUCCESS', seed: 1 },
     provider: (url) => stableDiffusion({ url, protocol: 'stability', apiKey: 'key' }),
   },
+  'Imagen over REST': {
+    answer: { predictions: [{ bytesBase64Encoded: PICTURE, mimeType: 'image/png' }] },
+    provider: google,
+    model: 'google/imagen-4',
+  },
+  'Gemini over REST': {
+    answer: {
+      candidates: [{ content: { parts: [{ inlineData: { mimeType: 'image/png', data: PICTURE } }] } }],
+    },
+    provider: google,
+    model: 'google/gemini-3.1-flash-image',
+  },
 };
 
-for (const [name, { answer, provider: create, isLengthKnown = false }] of Object.entries(WAYS)) {
+for (const [name, { answer, provider: create, model: slug, isLengthKnown = false }] of Object.entries(WAYS)) {
   test(`a picture of ${name} is decoded without a text of the whole answer, to where it stays`, async (t) => {
     const isStream = typeof answer === 'string';
     const [body, type] = isStream
       ? ([answer, 'text/event-stream'] as const)
       : ([JSON.stringify(answer), 'application/json'] as const);
     const provider = create(await serve(t, body, type));
-    const [model] = provider.models;
-    assert.ok(model, 'the provider has a model');
+    t.after(() => provider.close?.());
+    const model = modelOf(provider, slug ?? provider.models[0]?.slug ?? '');
+    // Google's SDK parses definitions of its protocol.
+    await provider.warmup?.();
     const longest = watchTexts(t);
     const seen = watchBytes(t);
     const { events } = await outcomeOf(provider, generateCall(model, { previews: isStream ? PREVIEWS : 0 }));
@@ -182,7 +210,8 @@ for (const [name, { answer, provider: create, isLengthKnown = false }] of Object
     assert.ok(read < MOST_LENGTH, `the longest text made of bytes has ${read} characters`);
     const { decoded, longest: text, copied } = seen;
     assert.ok(text < MOST_LENGTH, `a text of ${text} characters was decoded`);
-    assert.equal(decoded, count * PICTURE_BYTES, 'every byte is decoded once');
+    const others = decoded - count * PICTURE_BYTES;
+    assert.ok(others >= 0 && others < MOST_MARKED, `every byte is decoded once, and ${others} others are`);
     const mostCopied = isLengthKnown ? MOST_MOVED : count * PICTURE_BYTES;
     assert.ok(copied < mostCopied, `${copied} bytes were copied`);
     for (const { buffer } of pictures)
