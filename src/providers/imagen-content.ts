@@ -97,22 +97,27 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** The first finished picture; what the model draws while it thinks is marked as a thought, and no result. */
+/**
+ * The first finished picture that can be read; what the model draws while it thinks is marked as a thought, and no
+ * result. Throws `shape` where there is none but such as cannot be read.
+ */
 function pictureIn(candidate: unknown, answer: Answer): Pick<ImageEvent, 'image' | 'release'> | undefined {
   const { parts } = fieldsOf(fieldsOf(candidate).content);
+  let isUnreadable = false;
   for (const part of Array.isArray(parts) ? parts : []) {
     const { thought, inlineData } = fieldsOf(part);
     const { data, mimeType } = fieldsOf(inlineData);
     if (thought === true || !(data instanceof Uint8Array) || data.length === 0) continue;
     const { bytes, release } = answer.picture(data) ?? {};
-    if (bytes === undefined) {
-      throw new ProviderError('shape', "The provider's answer holds a picture that cannot be read.", {
-        billed: 'unknown',
-      });
+    if (bytes !== undefined) {
+      return { image: { bytes, type: typeof mimeType === 'string' ? mimeType : 'image/png' }, release };
     }
-    return { image: { bytes, type: typeof mimeType === 'string' ? mimeType : 'image/png' }, release };
+    isUnreadable = true;
   }
-  return undefined;
+  if (!isUnreadable) return undefined;
+  throw new ProviderError('shape', "The provider's answer holds a picture that cannot be read.", {
+    billed: 'unknown',
+  });
 }
 
 function refusalOf(

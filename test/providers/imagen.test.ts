@@ -265,6 +265,19 @@ test('a picture of Gemini that cannot be read over REST fails the call', async (
   }
 });
 
+test('a picture of Gemini behind one that cannot be read over REST arrives: it is paid for', async (t) => {
+  const { provider, upstream, model } = await startFor(t, 'rest');
+  for (const data of ['', 'not base64!']) {
+    upstream.respondWith(only(content([inlineData(data), inlineData()])));
+    const { events, thrown } = await outcomeOf(provider, generateCall(model('nano-banana-2.1')));
+    assert.equal(thrown, undefined);
+    assert.deepEqual(
+      events.map(({ type }) => type),
+      ['image', 'end'],
+    );
+  }
+});
+
 overBoth('an answer that was cut off is no refusal, and its tokens count', async (t, transport) => {
   const { provider, upstream, model } = await startFor(t, transport);
   upstream.respondWith(only(content([], { finishReason: 2 })));
