@@ -5,7 +5,7 @@ import { roomFor } from '../core/memory.js';
 export interface Base64Sink {
   /** Takes text as it stands in JSON, cut anywhere. */
   write(text: Buffer): void;
-  /** The bytes, or `undefined` when the text was empty or not canonical base64. */
+  /** The bytes, or `undefined` when the text was empty or not canonical base64, unless it is that of ProtoJSON. */
   end(): Buffer | undefined;
 }
 
@@ -38,11 +38,29 @@ function unescaped(text: string): string {
     .replace(ESCAPED_ASCII, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
+/** What is known of a text. */
+export interface Base64SinkOptions {
+  /**
+   * About how many bytes there will be.
+   * @defaultValue not known
+   */
+  readonly expectedBytes?: number | undefined;
+  /**
+   * Whether it is written as ProtoJSON has bytes: in either alphabet, with padding or without, and possibly empty
+   * (protobuf.dev/programming-guides/json).
+   * @defaultValue `false`
+   */
+  readonly isProtoJson?: boolean | undefined;
+}
+
 /**
  * Makes a sink. Like `decodeBase64` it finds what Node would skip by comparing lengths. Where it is known about how
  * many bytes there will be, no more than the first are moved as they grow; room that stays empty takes no memory.
  */
-export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sink {
+export function createBase64Sink({
+  expectedBytes = USUAL_BYTES,
+  isProtoJson = false,
+}: Base64SinkOptions = {}): Base64Sink {
   const usualBytes = Math.min(expectedBytes, MAX_EXPECTED_BYTES);
   let bytes = Buffer.alloc(0);
   let length = 0;
@@ -62,11 +80,12 @@ export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sin
 
   function decode(text: string): void {
     const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
-    const expected = (text.length / 4) * 3 - padding;
+    const expected = Math.floor((text.length * 3) / 4) - padding;
     reserve(expected);
     const isWhole = bytes.write(text, length, 'base64') === expected;
     // Node takes the alphabet of URLs as well.
-    if (isPadded || !isWhole || text.includes('-') || text.includes('_')) isBroken = true;
+    const isOfUrls = text.includes('-') || text.includes('_');
+    if (isPadded || !isWhole || (isOfUrls && !isProtoJson)) isBroken = true;
     isPadded = padding > 0;
     length += expected;
   }
@@ -106,7 +125,13 @@ export function createBase64Sink(expectedBytes: number = USUAL_BYTES): Base64Sin
     },
     end() {
       flush();
-      return isBroken || waiting !== '' || length === 0 ? undefined : bytes.subarray(0, length);
+      // What is left of a text without padding.
+      if (isProtoJson && /^[\w+/-]{2,3}$/.test(waiting)) {
+        decode(waiting);
+        waiting = '';
+      }
+      const isEmpty = length === 0 && !isProtoJson;
+      return isBroken || waiting !== '' || isEmpty ? undefined : bytes.subarray(0, length);
     },
   };
 }

@@ -27,7 +27,7 @@ export function contentCall(parts: RequestParts): ServiceCall {
       safetySettings: safetySetting === undefined ? [] : safetySettings(safetySetting),
       labels: labelsOf(call),
     },
-    property: 'data',
+    places: { picture: 'data', list: 'candidates', isProtoJson: true },
     read: readContent,
   };
 }
@@ -109,6 +109,7 @@ function pictureIn(candidate: unknown, answer: Answer): Pick<ImageEvent, 'image'
     const { data, mimeType } = fieldsOf(inlineData);
     if (thought === true || !(data instanceof Uint8Array) || data.length === 0) continue;
     const { bytes, release } = answer.picture(data) ?? {};
+    if (bytes?.byteLength === 0) continue;
     if (bytes !== undefined) {
       return { image: { bytes, type: typeof mimeType === 'string' ? mimeType : 'image/png' }, release };
     }

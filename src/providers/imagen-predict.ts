@@ -39,7 +39,7 @@ export function predictCalls(parts: RequestParts, helpers: ValueHelpers): readon
       parameters: helpers.toValue(parametersOf(parts, batch)),
       labels: labelsOf(parts.call),
     },
-    property: 'bytesBase64Encoded',
+    places: { picture: 'bytesBase64Encoded', list: 'predictions', isProtoJson: false },
     read: (answer) => readPredictions(answer, batch, helpers),
   }));
 }

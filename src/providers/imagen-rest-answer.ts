@@ -36,10 +36,20 @@ export function createMarkedPictures(): MarkedPictures {
   };
 }
 
+/** Where an answer has its pictures. */
+export interface PicturePlaces {
+  /** The property whose text is a picture in base64. */
+  readonly picture: string;
+  /** The list they are in. */
+  readonly list: string;
+  /** Whether their base64 is that of ProtoJSON. */
+  readonly isProtoJson: boolean;
+}
+
 /** How to read an answer. */
 export interface AnswerReading {
-  /** The property whose text is a picture in base64. */
-  readonly property: string;
+  /** Where to look. */
+  readonly places: PicturePlaces;
   /** Takes the pictures. */
   readonly pictures: MarkedPictures;
 }
@@ -48,23 +58,28 @@ export interface AnswerReading {
  * What the SDK reads of a response. It takes any JSON that is no object for an empty answer, and an empty answer is
  * what Google sends when it withholds every picture; and it throws what a proxy says away.
  */
-export async function readAnswer(response: Response, { property, pictures }: AnswerReading): Promise<object> {
+export async function readAnswer(response: Response, { places, pictures }: AnswerReading): Promise<object> {
   if (response.status !== 200) throw failedAnswer(response, await response.text());
-  const json = createPictureJson({ picture: property });
-  const value = await parsed(response, async () => {
-    for await (const chunk of bodyOf(response)) json.write(chunk);
-    return json.end();
-  });
+  const value = await parsed(response, () => readWhole(response, places));
   if (!isObject(value)) throw shapeError(response);
 
   function marked(inner: unknown, name?: string): unknown {
-    if (name === property && (Buffer.isBuffer(inner) || inner === null)) return pictures.mark(inner);
+    if (name === places.picture && (Buffer.isBuffer(inner) || inner === null)) return pictures.mark(inner);
     if (Array.isArray(inner)) return inner.map((each) => marked(each, name));
     if (!isObject(inner)) return inner;
     return Object.fromEntries(Object.entries(inner).map(([key, each]) => [key, marked(each, key)]));
   }
   const bytes = Buffer.from(JSON.stringify(marked(value)));
   return { ok: true, status: 200, arrayBuffer: async () => bytes };
+}
+
+/** The value of an answer. Its list is taken apart on the way, which has a bound that JSON has not. */
+async function readWhole(response: Response, places: PicturePlaces): Promise<unknown> {
+  const json = createPictureJson(places);
+  const elements: unknown[] = [];
+  for await (const chunk of bodyOf(response)) elements.push(...json.write(chunk));
+  const value = json.end();
+  return elements.length > 0 && isObject(value) ? { ...value, [places.list]: elements } : value;
 }
 
 /** What reading resolves with. A `SyntaxError` tells of the answer's text: it becomes our own words. */

@@ -10,6 +10,7 @@ import { preparationFailure } from './imagen-errors.js';
 import {
   type AnswerReading,
   createMarkedPictures,
+  type PicturePlaces,
   type ReadPicture,
   readAnswer,
 } from './imagen-rest-answer.js';
@@ -43,8 +44,8 @@ export interface ServiceCall {
   readonly routing: readonly [field: string, resource: string];
   /** The request, as the SDK takes it. */
   readonly request: object;
-  /** The property of an answer that has a picture in base64 where the answer is JSON. */
-  readonly property: string;
+  /** Where an answer has its pictures if it is JSON. */
+  readonly places: PicturePlaces;
   /** Reads the pictures of an answer, which is not believed. */
   readonly read: (answer: Answer) => Generator<GenerateEvent, Ending, undefined>;
 }
@@ -126,7 +127,7 @@ export function restTransport(createClient: CreateClient): Transport {
     async send(call, parts) {
       const client = await abortable(ready(), parts.signal);
       const pictures = createMarkedPictures();
-      const sending = { call: parts.call, property: call.property, pictures };
+      const sending = { call: parts.call, places: call.places, pictures };
       const message = await calls.run(sending, () =>
         invoke(client, call, { signal: parts.signal, timeout: TIMEOUT_MS.rest }),
       );

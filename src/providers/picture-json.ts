@@ -3,12 +3,12 @@
  * it, is ever held as text. The rest of the JSON is small and goes to `JSON.parse`, which judges whether it is any.
  */
 import { randomUUID } from 'node:crypto';
-import { type Base64Sink, createBase64Sink } from './base64-sink.js';
+import { type Base64Sink, type Base64SinkOptions, createBase64Sink } from './base64-sink.js';
 import { createJsonPosition, JSON_BYTES } from './json-position.js';
 import { createJsonText, type JsonText } from './json-text.js';
 
 /** What to look for. */
-export interface PictureJsonOptions {
+export interface PictureJsonOptions extends Base64SinkOptions {
   /** The property whose text, or whose list of texts, is pictures: `b64_json`. */
   readonly picture: string;
   /**
@@ -16,8 +16,6 @@ export interface PictureJsonOptions {
    * come again, what it has then is left in the value.
    */
   readonly list?: string | undefined;
-  /** About how many bytes a picture has, if that is known. */
-  readonly expectedBytes?: number | undefined;
 }
 
 /**
@@ -48,7 +46,7 @@ const MARK = `${randomUUID()}:`;
  * Makes a reader of one text. In the values it answers, a picture is a `Buffer`, or `null` where its base64 cannot be
  * read; all else is as `JSON.parse` has it.
  */
-export function createPictureJson({ picture, list, expectedBytes }: PictureJsonOptions): PictureJson {
+export function createPictureJson({ picture, list, ...base64 }: PictureJsonOptions): PictureJson {
   const position = createJsonPosition();
   /** By their marks, until they are back in their places. */
   const pictures = new Map<string, Buffer | null>();
@@ -72,7 +70,7 @@ export function createPictureJson({ picture, list, expectedBytes }: PictureJsonO
     if (isInText && position.property() === picture) {
       if (marks === MAX_PICTURES) throw new SyntaxError('more pictures than any answer has');
       keep(chunk.subarray(start, at + 1));
-      sink = createBase64Sink(expectedBytes);
+      sink = createBase64Sink(base64);
       return at + 1;
     }
     if (isInText || sink === undefined) return start;

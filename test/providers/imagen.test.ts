@@ -255,7 +255,7 @@ overBoth('every face of a refusal by Gemini is blocked with its reason and stage
 
 test('a picture of Gemini that cannot be read over REST fails the call', async (t) => {
   const { provider, upstream, model } = await startFor(t, 'rest');
-  for (const data of ['not base64!', 'AAA', 'A===', null]) {
+  for (const data of ['not base64!', 'A', 'A===', 'AA=A', null]) {
     const candidates = [{ content: { parts: [{ inlineData: { mimeType: 'image/png', data } }] } }];
     upstream.respondWith(only({ json: { candidates } }));
     const { events, thrown } = await outcomeOf(provider, generateCall(model('nano-banana-2.1')));
@@ -264,6 +264,43 @@ test('a picture of Gemini that cannot be read over REST fails the call', async (
     assert.deepEqual([thrown.kind, thrown.billed], ['shape', 'unknown']);
   }
 });
+
+test('a picture of Gemini arrives over REST in any spelling that ProtoJSON allows', async (t) => {
+  const { provider, upstream, model } = await startFor(t, 'rest');
+  for (const length of [30, 31, 32]) {
+    const bytes = Buffer.alloc(length, '\xfb\xff\xfe', 'latin1');
+    for (const data of [bytes.toString('base64'), bytes.toString('base64url')]) {
+      upstream.respondWith(only(content([inlineData(data)])));
+      const { events, thrown } = await outcomeOf(provider, generateCall(model('nano-banana-2.1')));
+      assert.equal(thrown, undefined, data);
+      const [image] = events;
+      assert.ok(image?.type === 'image' && Buffer.from(image.image.bytes).equals(bytes), data);
+    }
+  }
+});
+
+test('an answer of Gemini over REST whose picture is empty has none', async (t) => {
+  const { provider, upstream, model } = await startFor(t, 'rest');
+  upstream.respondWith(only(content([inlineData('')], { finishReason: 3 })));
+  const { events } = await outcomeOf(provider, generateCall(model('nano-banana-2.1')));
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['blocked', 'end'],
+  );
+});
+
+for (const [name, body] of [
+  ['imagen-4', { predictions: Array(200).fill({}) }],
+  ['nano-banana-2.1', { candidates: Array(200).fill({}) }],
+] as const) {
+  test(`an answer of ${name} over REST with more elements than any has is none`, async (t) => {
+    const { provider, upstream, model } = await startFor(t, 'rest');
+    upstream.respondWith(only({ json: body }));
+    const { thrown } = await outcomeOf(provider, generateCall(model(name)));
+    assert.ok(isProviderError(thrown));
+    assert.deepEqual([thrown.kind, thrown.billed], ['shape', 'unknown']);
+  });
+}
 
 test('a picture of Gemini behind one that cannot be read over REST arrives: it is paid for', async (t) => {
   const { provider, upstream, model } = await startFor(t, 'rest');

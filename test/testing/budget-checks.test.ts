@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
 import { referenceLedger } from '../../src/testing/budget/reference.js';
 import { budgetChecks, type CreateBudget } from '../../src/testing/budget-checks.js';
@@ -63,6 +65,21 @@ test('the check that waits for seconds is failed by the flaws it is named for an
   );
   const named = flaws.filter(([, expected]) => expected.includes(PATIENT)).map(([flaw]) => flaw);
   assert.deepEqual(failing.flat(), named);
+});
+
+test('a storm is no trouble for a store so slow that a short lease is over when it answers', async () => {
+  const storm = budgetChecks.find(({ id }) => id === 'storm.like-the-reference');
+  const store = memoryBudget();
+  const slow: BudgetStore = {
+    ...store,
+    async reserve(request) {
+      const result = await store.reserve(request);
+      if (!result.ok || request.leaseMs > 1000) return result;
+      await sleep(2 * request.leaseMs);
+      return { ...result, balances: await store.read(request.lines.map(({ key }) => key)) };
+    },
+  };
+  await storm?.run(() => slow);
 });
 
 test('a storm that fails says its seed, the step and both answers', async () => {

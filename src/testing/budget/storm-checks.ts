@@ -90,13 +90,19 @@ function nextStep({ random, prefix, holds }: Storm, number: number): Step {
   return kind < 9 ? { do: 'recall', once } : { do: 'read', keys: LIMITS.map((_, index) => bucket(index)) };
 }
 
+/** What of an answer does not depend on how fast it came: a short lease can be over by then. */
+function told(step: Step, answer: unknown): unknown {
+  const isShort = step.do === 'reserve' && step.request.leaseMs === SHORT_LEASE_MS;
+  return isShort && typeof answer === 'object' ? { ...answer, balances: undefined } : answer;
+}
+
 /** Runs one storm on both; throws at the first answer that differs, saying how to see it again. */
 async function compare(store: BudgetStore, reference: ReferenceLedger, seed: number): Promise<void> {
   const storm: Storm = { random: seededRandom(seed), prefix: unique('storm'), holds: new Map() };
   for (let number = 0; number < STEPS; number += 1) {
     const step = nextStep(storm, number);
-    const expected = await perform(reference, step);
-    const actual = await perform(store, step);
+    const expected = told(step, await perform(reference, step));
+    const actual = told(step, await perform(store, step));
     const what = `seed ${seed}, step ${number}: ${JSON.stringify(step)}`;
     assert.deepEqual(
       actual,
