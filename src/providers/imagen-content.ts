@@ -3,7 +3,6 @@ import type { BlockedEvent, GenerateCall, GenerateEvent, ImageEvent, TokenUsage 
 import { ProviderError } from '../errors.js';
 import {
   defined,
-  fieldsOf,
   frameOf,
   labelsOf,
   outputOf,
@@ -13,6 +12,7 @@ import {
 } from './imagen-request.js';
 import { finishRefusal, promptRefusal } from './imagen-safety.js';
 import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
+import { fieldsOf, isObject } from './json-value.js';
 
 /** The request of a call: one picture. Inputs come before the words that say what to do with them. */
 export function contentCall(parts: RequestParts): ServiceCall {
@@ -93,10 +93,6 @@ function* readContent(answer: Answer): Generator<GenerateEvent, Ending, undefine
   };
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
-}
-
 /**
  * The first finished picture that can be read; what the model draws while it thinks is marked as a thought, and no
  * result. Throws `shape` where there is none but such as cannot be read.
@@ -132,16 +128,15 @@ function refusalOf(
 /** Tokens by kind. Where Google does not say what they were for, they count as the dearest kind. */
 function usageOf(usageMetadata: unknown): TokenUsage | undefined {
   if (!isObject(usageMetadata)) return undefined;
-  const usage = fieldsOf(usageMetadata);
-  const input = count(usage.promptTokenCount);
-  const output = count(usage.candidatesTokenCount);
-  const imageIn = countOf('IMAGE', usage.promptTokensDetails) ?? 0;
-  const imageOut = countOf('IMAGE', usage.candidatesTokensDetails) ?? output;
+  const input = count(usageMetadata.promptTokenCount);
+  const output = count(usageMetadata.candidatesTokenCount);
+  const imageIn = countOf('IMAGE', usageMetadata.promptTokensDetails) ?? 0;
+  const imageOut = countOf('IMAGE', usageMetadata.candidatesTokensDetails) ?? output;
   return {
     textIn: Math.max(0, input - imageIn),
     imageIn,
     imageOut,
-    textOut: Math.max(0, output - imageOut) + count(usage.thoughtsTokenCount ?? 0),
+    textOut: Math.max(0, output - imageOut) + count(usageMetadata.thoughtsTokenCount ?? 0),
   };
 }
 

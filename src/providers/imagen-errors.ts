@@ -4,6 +4,7 @@
  */
 import { isProviderError, ProviderError } from '../errors.js';
 import { refusalIn } from './imagen-safety.js';
+import { fieldsOf, type JsonObject, parseJson } from './json-value.js';
 import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
@@ -149,18 +150,8 @@ function isRefusal(text: string): boolean {
   return refusalIn(text) !== undefined || /responsible ai/i.test(text);
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null ? (value as Fields) : {};
-}
-
-function errorOf(body: string): Fields {
-  try {
-    return fieldsOf(fieldsOf(JSON.parse(body)).error);
-  } catch {
-    return {};
-  }
+function errorOf(body: string): JsonObject {
+  return fieldsOf(fieldsOf(parseJson(body)).error);
 }
 
 /** Seconds in a `google.rpc.RetryInfo`: `{ seconds, nanos }` as the SDK decodes it, `17.5s` in JSON. */

@@ -1,9 +1,10 @@
 /** Imagen: `predict`, whose requests and answers are free-form JSON wrapped in protobuf values. */
 import type { GenerateEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
-import { defined, fieldsOf, frameOf, labelsOf, outputOf, type RequestParts } from './imagen-request.js';
+import { defined, frameOf, labelsOf, outputOf, type RequestParts } from './imagen-request.js';
 import { raiRefusal } from './imagen-safety.js';
 import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
+import { fieldsOf, type JsonObject } from './json-value.js';
 
 /** The SDK's converters between JSON and protobuf values. */
 export interface ValueHelpers {
@@ -126,10 +127,7 @@ function readPrediction(value: unknown, place: PredictionPlace): GenerateEvent |
   return { type: 'image', index, image: { bytes, type }, revisedPrompt, seed, release };
 }
 
-function unwrapped(
-  value: unknown,
-  { fromValue }: ValueHelpers,
-): Readonly<Record<string, unknown>> | undefined {
+function unwrapped(value: unknown, { fromValue }: ValueHelpers): JsonObject | undefined {
   try {
     return fieldsOf(fromValue(fieldsOf(value)));
   } catch {

@@ -6,6 +6,7 @@ import { giveBack } from '../core/memory.js';
 import type { ImageEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import { failedAnswer } from './imagen-errors.js';
+import { isObject } from './json-value.js';
 import { createPictureJson } from './picture-json.js';
 import { bodyOf } from './upstream.js';
 
@@ -89,10 +90,6 @@ async function parsed<T>(response: Response, read: () => Promise<T>): Promise<T>
   } catch (error) {
     throw error instanceof SyntaxError ? shapeError(response) : error;
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function shapeError({ status }: Response): ProviderError {

@@ -2,6 +2,7 @@
 import { giveBack } from '../core/memory.js';
 import type { ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
+import { isObject, type JsonObject } from './json-value.js';
 import { createPictureJson } from './picture-json.js';
 import { bodyOf } from './upstream.js';
 
@@ -57,14 +58,6 @@ function parsed<T>(step: () => T, response: Response): T {
   } catch {
     throw shapeError('is not a list of pictures', response);
   }
-}
-
-/** Any JSON object. */
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-/** True for an object that is no list. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The failure of an answer that is not what OpenAI documents. */

@@ -4,6 +4,7 @@
  */
 import type { Model } from '../core/provider.js';
 import { isProviderError, ProviderError } from '../errors.js';
+import { isObject } from './json-value.js';
 import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
@@ -125,10 +126,6 @@ function vendorFailure(error: VendorError, { status, verdict, drawing }: Circums
     retryAfter: verdict.kind === 'rate_limited' ? retryAfterSeconds(error.headers) : undefined,
     cause: { status, code: word(error.code), type: word(error.type), requestId: upstreamId },
   });
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null;
 }
 
 /** A prompt or input refused before anything was drawn. */

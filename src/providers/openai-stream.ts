@@ -3,7 +3,8 @@
  * refuses to stream more; the same events come from edits, under names of their own.
  */
 import type { ImageEvent, PreviewEvent, TokenUsage } from '../core/provider.js';
-import { isObject, type JsonObject, readPicture, readUsage, shapeError, typeOf } from './openai-answer.js';
+import { fieldsOf, isObject, type JsonObject } from './json-value.js';
+import { readPicture, readUsage, shapeError, typeOf } from './openai-answer.js';
 import { toStreamError } from './openai-errors.js';
 import { END_OF_STREAM, readEvents, type ServerSentEvent } from './server-sent-events.js';
 import { bodyOf, keepConnection } from './upstream.js';
@@ -61,7 +62,7 @@ function readEvent(event: ServerSentEvent, response: Response): { kind: string; 
   const { data: value } = event;
   if (!isObject(value)) throw shapeError('holds an event that cannot be read', response);
   const { error } = value;
-  if (error !== undefined && error !== null) return { kind: 'error', value: isObject(error) ? error : {} };
+  if (error !== undefined && error !== null) return { kind: 'error', value: fieldsOf(error) };
   const type = typeof value.type === 'string' ? value.type : event.name;
   return { kind: type.slice(type.lastIndexOf('.') + 1), value };
 }

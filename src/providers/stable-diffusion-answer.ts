@@ -1,7 +1,8 @@
 /** Reading answers with pictures in them, which are as `createPictureJson` has them. */
+
+import { isObject } from './json-value.js';
 import { createPictureJson } from './picture-json.js';
 import { shapeError } from './stable-diffusion-errors.js';
-import { isObject } from './stable-diffusion-json.js';
 import { bodyOf } from './upstream.js';
 
 /** Where an answer has its pictures. */

@@ -1,8 +1,8 @@
 /** Finding out what a server is and has, by GET, once. */
 import { createGate } from '../core/gate.js';
 import { ProviderError } from '../errors.js';
+import { isObject, parseJson } from './json-value.js';
 import { refusalError } from './stable-diffusion-errors.js';
-import { isObject, parseJson } from './stable-diffusion-json.js';
 import type { DiffusionProtocol } from './stable-diffusion-options.js';
 import type { DiffusionServer } from './stable-diffusion-server.js';
 

@@ -3,7 +3,7 @@
  * string included, so status and a few words decide; no text of theirs gets any further.
  */
 import { type ErrorDetail, isProviderError, ProviderError } from '../errors.js';
-import { isObject, parseJson } from './stable-diffusion-json.js';
+import { fieldsOf, parseJson } from './json-value.js';
 import { networkFailure } from './upstream-failure.js';
 import {
   ACCOUNT,
@@ -68,8 +68,7 @@ function verdictOf({ status, text, path }: DiffusionAnswer, name: string | undef
 export function refusalError(answer: DiffusionAnswer): ProviderError {
   const { status, headers } = answer;
   const text = answer.text.slice(0, MOST_CHARACTERS);
-  const value = parseJson(text);
-  const body = isObject(value) ? value : {};
+  const body = fieldsOf(parseJson(text));
   const verdict = verdictOf({ ...answer, text }, word(body.name));
   return new ProviderError(verdict.kind, verdict.message, {
     billed: verdict.billed,

@@ -1,10 +1,10 @@
 /** `/v1/images` of servers that speak OpenAI's protocol with diffusion extras: LocalAI, vLLM-Omni, SGLang. */
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
+import { fieldsOf } from './json-value.js';
 import { type FormFile, type MultipartBody, multipartBody } from './multipart.js';
 import { readList } from './stable-diffusion-answer.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
-import { isObject } from './stable-diffusion-json.js';
 import { portable, readPicture } from './stable-diffusion-pictures.js';
 import { openaiSettings } from './stable-diffusion-settings.js';
 
@@ -58,7 +58,7 @@ async function* readDrawing(response: Response, { call, seed }: DrawingOrder): A
   for await (const item of readList(response, { list: 'data', picture: 'b64_json' })) {
     index += 1;
     if (index >= call.n) continue;
-    const { b64_json: bytes, revised_prompt: revised } = isObject(item) ? item : {};
+    const { b64_json: bytes, revised_prompt: revised } = fieldsOf(item);
     const picture = readPicture(bytes);
     if (picture === undefined) {
       isUnreadable = true;

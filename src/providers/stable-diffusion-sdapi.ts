@@ -1,9 +1,9 @@
 /** `/sdapi/v1`: AUTOMATIC1111, Forge, SD.Next, KoboldCpp, and stable-diffusion.cpp's sd-server. */
 import type { GenerateCall, ImageEvent } from '../core/provider.js';
+import { fieldsOf, isObject, parseJson } from './json-value.js';
 import { readWhole } from './stable-diffusion-answer.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
-import { isObject, parseJson } from './stable-diffusion-json.js';
 import { portable, readPicture, whiteOnBlack } from './stable-diffusion-pictures.js';
 
 /** Draws by txt2img, or by img2img when there is something to edit. */
@@ -65,7 +65,7 @@ function readInfo(text: unknown): {
   readonly seeds: readonly (number | undefined)[];
 } {
   const info = parseJson(String(text));
-  const { index_of_first_image: first, all_seeds: seeds } = isObject(info) ? info : {};
+  const { index_of_first_image: first, all_seeds: seeds } = fieldsOf(info);
   return {
     first: isCount(first) ? first : 0,
     seeds: Array.isArray(seeds) ? seeds.map((seed: unknown) => (isCount(seed) ? seed : undefined)) : [],

@@ -1,8 +1,8 @@
 /** One server as one call sees it: where to send, what to say to be let in, and how its answers are read. */
 import type { GenerateCall } from '../core/provider.js';
+import { parseJson } from './json-value.js';
 import type { MultipartBody } from './multipart.js';
 import { type DiffusionAnswer, refusalError, shapeError } from './stable-diffusion-errors.js';
-import { parseJson } from './stable-diffusion-json.js';
 import type { DiffusionTarget } from './stable-diffusion-options.js';
 
 /** What to send. */

@@ -1,11 +1,11 @@
 /** Stability AI's hosted API, v2beta: forms in, one picture out. */
 import type { Size } from '../core/image.js';
 import type { BlockedEvent, GenerateCall, ImageEvent } from '../core/provider.js';
+import { isObject } from './json-value.js';
 import { type MultipartBody, multipartBody } from './multipart.js';
 import { readWhole } from './stable-diffusion-answer.js';
 import type { Draw, DrawingOrder } from './stable-diffusion-drawing.js';
 import { shapeError } from './stable-diffusion-errors.js';
-import { isObject } from './stable-diffusion-json.js';
 import { ASPECT_RATIOS } from './stable-diffusion-models.js';
 import { portable, readPicture } from './stable-diffusion-pictures.js';
 
