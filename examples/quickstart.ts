@@ -52,7 +52,14 @@ const images = createImagesRouter({
 const app = express();
 app.use(images);
 
-const server = app.listen(Number(PORT), () => {
+const server = app.listen(Number(PORT), (error) => {
+  if (error) {
+    console.error(
+      `Port ${PORT} cannot be listened on: ${error.message}\nChoose another one: PORT=3001 npm start`,
+    );
+    process.exitCode = 1;
+    return void stop();
+  }
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : PORT;
   const url = `http://localhost:${port}`;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -54,11 +55,16 @@ test('the example of a storage passes the kit, serves a picture and verifies it'
   assert.equal(stderr, '');
 });
 
+/** The environment of a quickstart without keys. */
+function environment(port: number): NodeJS.ProcessEnv {
+  const { OPENAI_API_KEY: _, ...env } = process.env;
+  return { ...env, PORT: String(port) };
+}
+
 /** Starts the quickstart in a folder; answers what it prints, and how to end it. */
 async function quickstart(t: TestContext, cwd: string) {
-  const { OPENAI_API_KEY: _, ...env } = process.env;
   const child = spawn(process.execPath, programOf('quickstart.ts'), {
-    ...{ cwd, env: { ...env, PORT: '0' } },
+    ...{ cwd, env: environment(0) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   t.after(() => void child.kill('SIGKILL'));
@@ -94,4 +100,23 @@ test('the quickstart runs in an empty folder, its curl command draws, and its le
   }
   assert.deepEqual(replays, [false, true]);
   assert.deepEqual(readdirSync(cwd), ['data']);
+});
+
+test('the quickstart on a port that is taken says so, and which one to choose instead, and ends with a fault', async (t) => {
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  t.after(() => void holder.close());
+  const { port } = holder.address() as AddressInfo;
+  const options = { cwd: await temporaryFolder(t), env: environment(port), timeout: 60_000 };
+  const ended: Error & { code?: number; stdout?: string; stderr?: string } = await run(
+    process.execPath,
+    programOf('quickstart.ts'),
+    options,
+  ).catch((error) => error);
+  assert.equal(ended.stdout, '', 'nothing looks as if it served');
+  assert.match(
+    ended.stderr ?? '',
+    new RegExp(`^Port ${port} cannot be listened on: .*EADDRINUSE.*\n.*PORT=\\d+`),
+  );
+  assert.equal(ended.code, 1);
 });
