@@ -179,13 +179,15 @@ async function* capped(
     for (;;) {
       const { done, value: chunk } = await chunks.next();
       if (done === true) return;
-      bytesRead += chunk.byteLength;
+      // The chunk's memory is gone once its reader asks for the next.
+      const { byteLength } = chunk;
+      bytesRead += byteLength;
       if (bytesRead > maxBytes) {
         throw brokenAnswer('The provider sent more than an answer may hold.', answer.status);
       }
       yield chunk;
       // Node reads on from one connection, as long as there is more, before it looks at the next.
-      await turn(chunk.byteLength);
+      await turn(byteLength);
     }
   } catch (error) {
     fail(error, signals);
