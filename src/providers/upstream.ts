@@ -60,13 +60,14 @@ export function createUpstreamFetch(options: UpstreamFetchOptions): typeof globa
 
 /**
  * The body of an answer as it arrives: where it is one of ours, without the detour by web streams. A chunk is there
- * until the next one is asked for; then its memory is given back.
+ * until the next one is asked for; then its memory is given back, unless the chunk was made elsewhere.
  */
 export async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, void> {
+  const isOurs = answers.get(response)?.isOurs === true;
   for await (const chunk of bodies.get(response) ?? response.body ?? []) {
     yield chunk;
     const isAlone = chunk.byteLength === chunk.buffer.byteLength;
-    if (isAlone) giveBack(chunk);
+    if (isOurs && isAlone) giveBack(chunk);
   }
 }
 
@@ -85,6 +86,8 @@ const answers = new WeakMap<Response, Answer>();
 /** An answer whose body nobody has read yet. */
 interface Answer extends Pick<Response, 'status' | 'statusText' | 'headers'> {
   readonly body: AsyncIterable<Uint8Array> | null;
+  /** Whether nobody else has its chunks. */
+  readonly isOurs: boolean;
   /** Gives the body up and closes its socket. */
   discard(): void;
   /** From now on leaving the body does not close its socket, where there is one to keep. */
@@ -111,6 +114,7 @@ function plainAnswer(incoming: IncomingMessage): Answer {
     statusText,
     headers,
     body,
+    isOurs: true,
     discard: () => void incoming.destroy(),
     keep: () => {
       isKept = true;
@@ -124,7 +128,7 @@ function plainAnswer(incoming: IncomingMessage): Answer {
 function fetchedAnswer({ status, statusText, headers, body }: Response): Answer {
   const discard = () => void body?.cancel().catch(() => undefined);
   // While it is read, nobody but its reader can cut it off.
-  return { status, statusText, headers, body, discard, keep: () => undefined, isKept: false };
+  return { status, statusText, headers, body, isOurs: false, discard, keep: () => undefined, isKept: false };
 }
 
 function toResponse(answer: Answer, body: AsyncGenerator<Uint8Array, void> | null): Response {

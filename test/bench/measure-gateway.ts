@@ -1,6 +1,7 @@
 /** Measures gateways under loads. */
 import { type Ask, bodyOf, checkAnswer } from './ask.js';
 import type { Round, Samples } from './bench.js';
+import { holdFreeMemory } from './free-memory.js';
 import { GATEWAYS, type Gateway, type GatewayName, REQUEST_HEADERS } from './gateways.js';
 import { type Load, percentile, runLoad } from './load.js';
 import { type RunningServer, startInFolder } from './processes.js';
@@ -77,6 +78,7 @@ async function measure(gateway: RunningGateway, named: NamedAsk, round: Round): 
   const load = { ...target, body: bodyOf(ask), connections, until: { seconds: round.seconds } };
   await checkAnswer(load, ask);
   for (const warmUp of warmUpsOf(ask, round)) await runLoad({ ...load, ...warmUp });
+  await holdFreeMemory(round.scratch, round.seconds);
   const cost = await costOf(server, ask, load);
   return Object.fromEntries(Object.entries(cost).map(([key, value]) => [`${name} ${askName} ${key}`, value]));
 }

@@ -323,6 +323,24 @@ test('a body that is read whole keeps its chunks', async (t) => {
   assert.ok((await bodyOf(read)).equals(bytes), 'other bytes came');
 });
 
+test('chunks of a body that was made elsewhere stay its own', async () => {
+  const bytes = new Uint8Array(256 * 1024);
+  for (const time of ['once', 'twice']) {
+    let length = 0;
+    for await (const chunk of rawBodyOf(new Response(streamOf(bytes)))) length += chunk.length;
+    assert.equal(length, bytes.length, time);
+  }
+});
+
+function streamOf(chunk: Uint8Array): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(chunk);
+      controller.close();
+    },
+  });
+}
+
 for (const [coding, compress] of [
   ['gzip', gzipSync],
   ['br', brotliCompressSync],
