@@ -5,11 +5,12 @@ export const JSON_BYTES = {
   quote: 0x22,
   comma: 0x2c,
   openList: 0x5b,
+  openObject: 0x7b,
   closeList: 0x5d,
 } as const;
 
-const { quote, comma, openList, closeList } = JSON_BYTES;
-const [colon, backslash, openObject, closeObject] = [0x3a, 0x5c, 0x7b, 0x7d];
+const { quote, comma, openList, openObject, closeList } = JSON_BYTES;
+const [colon, backslash, closeObject] = [0x3a, 0x5c, 0x7d];
 
 // No provider's answer is as deep; one of nothing but brackets would fill memory.
 const MAX_DEPTH = 64;

@@ -19,8 +19,8 @@ export interface PictureJsonOptions extends Base64SinkOptions {
 }
 
 /**
- * Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON, and for more than 100
- * pictures, or elements to hand over, which no answer has.
+ * Takes one JSON text piece by piece. Both methods throw a `SyntaxError` for what is no JSON, and for more than any
+ * answer has: 100 pictures, or elements to hand over; beside the pictures 8 MiB, or about 10,000 values.
  */
 export interface PictureJson {
   /** Takes bytes, cut anywhere. Answers the elements of the list that became whole with them. */
@@ -29,7 +29,7 @@ export interface PictureJson {
   end(): unknown;
 }
 
-const { quote, comma, openList, closeList } = JSON_BYTES;
+const { quote, comma, openList, openObject, closeList } = JSON_BYTES;
 
 // Of JSON's own white space, of which there is less than others have.
 const BLANK = /^[\t\n\r ]*$/;
@@ -38,6 +38,11 @@ const BLANK = /^[\t\n\r ]*$/;
 const MAX_PICTURES = 100;
 // Each takes time, however few bytes it has.
 const MAX_ELEMENTS = 100;
+
+// Whatever parses what is left does nothing else meanwhile, and takes a hundred bytes of memory for a value of two.
+const MAX_VALUES = 10_000;
+// Gemini signs its thoughts with megabytes.
+const MAX_OTHER_BYTES = 8 * 1024 * 1024;
 
 // Stands for pictures in the JSON that is left; nobody upstream can guess it.
 const MARK = `${randomUUID()}:`;
@@ -56,11 +61,15 @@ export function createPictureJson({ picture, list, ...base64 }: PictureJsonOptio
   let element: JsonText | undefined;
   let isFirst = true;
   let elementsEnded = 0;
+  let values = 0;
+  let otherBytes = 0;
   let hadList = false;
   let isInText = false;
   let sink: Base64Sink | undefined;
 
   function keep(bytes: Uint8Array): void {
+    otherBytes += bytes.byteLength;
+    if (otherBytes > MAX_OTHER_BYTES) throw new SyntaxError('more than any answer has beside its pictures');
     (element ?? whole).append(bytes);
   }
 
@@ -80,6 +89,13 @@ export function createPictureJson({ picture, list, ...base64 }: PictureJsonOptio
     sink = undefined;
     keep(Buffer.from(mark));
     return at;
+  }
+
+  /** Before each value but the first one of all there is one of these. */
+  function countValue(byte: number | undefined): void {
+    if (byte !== comma && byte !== openList && byte !== openObject) return;
+    values += 1;
+    if (values > MAX_VALUES) throw new SyntaxError('more values than any answer has');
   }
 
   /** True for the brackets of the list and the commas between its elements. */
@@ -124,6 +140,7 @@ export function createPictureJson({ picture, list, ...base64 }: PictureJsonOptio
           start = taken.start;
           elements.push(...taken.ended);
         }
+        countValue(byte);
         position.step(byte);
       }
       keep(chunk.subarray(start));

@@ -114,7 +114,7 @@ test('base64 of any length is decoded where it lies as Node does it, or found to
 });
 
 test('a list that comes again is left as it is, and no more is parsed for it than there is', (t) => {
-  const text = `{"data":[1],${'"data":[],'.repeat(10_000)}"data":[{"b64_json":"QUJD"}],"usage":3}`;
+  const text = `{"data":[1],${'"data":[],'.repeat(4_000)}"data":[{"b64_json":"QUJD"}],"usage":3}`;
   const { parse } = JSON;
   let parsed = 0;
   JSON.parse = (part, ...more) => {
@@ -151,6 +151,28 @@ test('a list with more elements than any answer has is none, before they take ti
   };
   assert.equal(read(many(200_000), [], 'data'), 'no JSON');
   assert.ok(parsed < 200, `${parsed} texts were parsed`);
+});
+
+for (const [what, most, text] of [
+  ['elements', 10_000, (count: number) => `[${Array(count).fill('1').join()}]`],
+  ['members', 10_000, (count: number) => `{${Array(count).fill('"a":1').join()}}`],
+  ['lists', 5_000, (count: number) => `[${Array(count).fill('[]').join()}]`],
+  ['objects', 5_000, (count: number) => `[${Array(count).fill('{}').join()}]`],
+  ['bytes', 8 * 2 ** 20, (count: number) => `"${'a'.repeat(count - 2)}"`],
+] as const) {
+  test(`a text with more ${what} beside its pictures than any answer has is none, before it is parsed`, (t) => {
+    const fitting = text(most);
+    assert.deepEqual(read(fitting), { elements: [], rest: JSON.parse(fitting) });
+    const { parse } = JSON;
+    t.after(() => void Object.assign(JSON, { parse }));
+    JSON.parse = () => assert.fail('it was parsed');
+    assert.equal(read(text(most + 1)), 'no JSON');
+  });
+}
+
+test('pictures do not count as what is beside them', () => {
+  const base64 = Buffer.alloc(9 * 2 ** 20).toString('base64');
+  assert.notEqual(read(`{"b64_json":"${base64}"}`), 'no JSON');
 });
 
 test('an element is handed over with the byte that ends it', () => {
