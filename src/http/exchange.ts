@@ -1,5 +1,6 @@
 /** One request and its answer, as endpoints see them, and how they are written. */
 import { ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import type { Request, Response } from 'express';
 import type { Surface } from './errors.js';
 
@@ -15,12 +16,15 @@ export interface Exchange {
   readonly requestId: string;
 }
 
+/** As Node has them: whoever puts others in their place later may do anything with what is written. */
+const { write: nodesWrite, end: nodesEnd } = ServerResponse.prototype;
+
 /**
- * Whether what is written goes straight to the connection, so that its memory is free again once that has been told.
- * A host's middleware may keep what it is given.
+ * Whether what is written goes straight to a connection, so that its memory is free again once that has been told. A
+ * host's middleware may keep what it is given, and so may what a host has in place of connections.
  */
-export function isWrittenStraight({ write, end }: Response): boolean {
-  return write === ServerResponse.prototype.write && end === ServerResponse.prototype.end;
+export function isWrittenStraight({ write, end, req }: Response): boolean {
+  return write === nodesWrite && end === nodesEnd && req.socket instanceof Socket;
 }
 
 /** Sends a JSON answer. */

@@ -23,7 +23,8 @@ export function sendBody(res: ServerResponse, { body, length, isLent }: SizedBod
   const chunks = body[Symbol.asyncIterator]();
   return new Promise((resolve, reject) => {
     let missing = length;
-    let isWaiting = false;
+    /** What is missing behind the chunk that is to be taken before the next is asked for. */
+    let awaited: number | undefined;
 
     function send(chunk: Uint8Array): void {
       missing -= chunk.byteLength;
@@ -32,8 +33,15 @@ export function sendBody(res: ServerResponse, { body, length, isLent }: SizedBod
       else if (chunk.byteLength === 0) void pull();
       // A connection that would take more may still queue what it has: some hosts let it queue megabytes.
       else if (isLent) res.write(chunk, (error) => void (error ?? pull()));
-      else if (res.write(chunk)) void pull();
-      else isWaiting = true;
+      else write(chunk, missing);
+    }
+    /** Hosts that have something else in place of connections may tell by callbacks only that it was taken. */
+    function write(chunk: Uint8Array, rest: number): void {
+      awaited = rest;
+      const isTaken = res.write(chunk, (error) => {
+        if (!error && awaited === rest) goOn();
+      });
+      if (isTaken) goOn();
     }
     // Never rejects: what goes wrong is told by the promise of it all.
     async function pull(): Promise<void> {
@@ -48,17 +56,21 @@ export function sendBody(res: ServerResponse, { body, length, isLent }: SizedBod
         reject(error);
       }
     }
-    function drained(): void {
-      if (isWaiting) void pull();
-      isWaiting = false;
+    function goOn(): void {
+      if (awaited === undefined) return;
+      awaited = undefined;
+      void pull();
     }
-    res.on('drain', drained);
-    res.once('close', () => {
-      res.off('drain', drained);
+    function leave(): void {
+      res.off('drain', goOn);
       // Not awaited: a body that hangs would keep the request.
       chunks.return?.()?.catch(() => undefined);
       resolve();
-    });
+    }
+    res.on('drain', goOn);
+    res.once('close', leave);
+    // Hosts without a connection close nothing.
+    res.once('finish', leave);
     void pull();
   });
 }

@@ -56,11 +56,13 @@ async function writePicture(res: Response, bytes: Uint8Array): Promise<void> {
   const isOurs = isWrittenStraight(res);
   for (let start = 0; start < bytes.byteLength && !res.destroyed; start += BLOCK_BYTES) {
     const block = blockOf(bytes.subarray(start, start + BLOCK_BYTES));
-    const written = (error?: Error | null) => {
-      // What could not be written may still be looked at by the connection that failed.
-      if (isOurs && !error) giveBack(block);
-    };
-    if (!res.write(block, written)) await drained(res);
+    await taken(res, (tell) =>
+      res.write(block, (error?: Error | null) => {
+        // What could not be written may still be looked at by the connection that failed.
+        if (isOurs && !error) giveBack(block);
+        tell();
+      }),
+    );
     await takeTurn();
   }
 }
@@ -116,16 +118,24 @@ function* slices(bytes: Uint8Array): Generator<string, void> {
   }
 }
 
-/** Resolves when the client took what was written, or has left. */
-function drained(res: Response): Promise<void> {
+/**
+ * Writes, and resolves when more can be written, or the client has left. Of hosts that have something of their own in
+ * place of Node's answers or connections, some tell by callbacks only that it can, and some by events only.
+ */
+function taken(res: Response, write: (tell: () => void) => boolean): Promise<void> {
   return new Promise((resolve) => {
+    let stalled: NodeJS.Timeout | undefined;
+    let isTaken = false;
     const go = () => {
+      isTaken = true;
       clearTimeout(stalled);
       res.off('drain', go);
       res.off('close', go);
       resolve();
     };
-    const stalled = setTimeout(() => {
+    if (write(go)) go();
+    if (isTaken) return;
+    stalled = setTimeout(() => {
       res.destroy();
       // Nobody hears of an answer's end that stands in line behind another one of its connection.
       go();
