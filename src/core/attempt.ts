@@ -93,7 +93,7 @@ async function tell(event: Exclude<GenerateEvent, EndEvent>, turn: Attempt): Pro
   const index = order.offset + event.index;
   if (event.type === 'preview') {
     if (!isPlace(event.step, order.priced.previews)) return undefined;
-    const picture = await finishPreview(event.image, order, tools);
+    const picture = await finishPreview(event, order, tools);
     return picture === undefined ? undefined : { type: 'preview', index, step: event.step, picture };
   }
   answered.add(event.index);

@@ -1,11 +1,10 @@
 /** From a picture as a provider sent it to one on its way to the client: finished, and stored or handed over. */
 import { ImagesError, isImagesError } from '../errors.js';
 import type { Deadline } from './deadline.js';
-import type { EncodedImage } from './image.js';
 import type { PictureFacts } from './outcome.js';
 import type { FinishedPicture, FinishPicture, StorePicture } from './picture.js';
 import type { Plan } from './plan.js';
-import type { ImageEvent } from './provider.js';
+import type { ImageEvent, PreviewEvent } from './provider.js';
 
 /** What becomes of finished pictures. */
 export interface Delivery {
@@ -71,10 +70,9 @@ export async function deliverPicture(
   const { signal } = order.deadline;
   try {
     const { bytes } = event.image;
-    const picture = await finish({ bytes, size, format, compression, contentCredentials, signal });
-    const isCopy = picture.bytes.buffer !== bytes.buffer;
-    if (isCopy) event.release?.();
-    const release = isCopy ? picture.release : event.release;
+    const finished = await finish({ bytes, size, format, compression, contentCredentials, signal });
+    const picture = freeing(finished, event);
+    const { release } = picture;
     const { byteLength } = picture.bytes;
     const onRead = delivery.bytes ? undefined : release;
     const keeping = delivery.stored
@@ -102,17 +100,25 @@ export async function deliverPicture(
   }
 }
 
+/** A finished picture with what frees its bytes. What it was made of is freed, where that is not the very same. */
+function freeing(picture: FinishedPicture, { image, release }: PreviewEvent | ImageEvent): FinishedPicture {
+  if (picture.bytes.buffer === image.bytes.buffer) return { ...picture, release };
+  release?.();
+  return picture;
+}
+
 /** Finishes a preview like any picture. One that cannot be is left out: it is a courtesy. */
 export async function finishPreview(
-  image: EncodedImage,
+  event: PreviewEvent,
   { plan, deadline }: DeliveryOrder,
   { finish }: DeliveryTools,
 ): Promise<FinishedPicture | undefined> {
   const { format, compression } = plan;
   const { signal } = deadline;
   try {
-    const { bytes } = image;
-    return await finish({ bytes, size: undefined, format, compression, contentCredentials: false, signal });
+    const { bytes } = event.image;
+    const order = { bytes, size: undefined, format, compression, contentCredentials: false, signal };
+    return freeing(await finish(order), event);
   } catch {
     signal.throwIfAborted();
     return undefined;

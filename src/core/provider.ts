@@ -98,6 +98,8 @@ export interface PreviewEvent {
   readonly step: number;
   /** The unfinished picture. */
   readonly image: EncodedImage;
+  /** As that of a finished one. */
+  readonly release?: (() => void) | undefined;
 }
 
 /** A finished picture. At most one per index. */

@@ -51,7 +51,7 @@ export async function* readStream(
       return readUsage(value.usage);
     }
     if (picture === undefined || step >= expected.previews) continue;
-    yield { type: 'preview', index: 0, step, image: picture.image };
+    yield { type: 'preview', index: 0, step, image: picture.image, release: picture.release };
     step += 1;
   }
   throw shapeError('ended before its picture was complete', response);

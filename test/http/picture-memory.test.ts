@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { giveBack } from '../../src/core/memory.js';
-import type { ImageEvent, Provider } from '../../src/core/provider.js';
+import type { Provider } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { type PlaceholderOptions, placeholder } from '../../src/providers/placeholder.js';
 import { memoryStorage } from '../../src/storage/memory.js';
@@ -23,7 +23,7 @@ const SIZES = {
 /** More bytes than are worth giving back; copied, because those that sharp allocates cannot be taken away. */
 const NOISE = Buffer.from(await noise(EDGE));
 
-/** A provider of one picture, always the same bytes, that counts how often it gets them back. */
+/** A provider of one picture, always the same bytes, in previews as well, that counts how often it gets them back. */
 function lender(options: PlaceholderOptions = {}): {
   readonly provider: Provider;
   readonly returned: () => number;
@@ -34,12 +34,8 @@ function lender(options: PlaceholderOptions = {}): {
     ...drawing,
     async *generate(call) {
       for await (const event of drawing.generate(call)) {
-        if (event.type !== 'image') {
-          yield event;
-          continue;
-        }
-        const lent: ImageEvent = { ...event, image: { bytes: NOISE, type: 'image/png' }, release };
-        yield lent;
+        const lent = { image: { bytes: NOISE, type: 'image/png' }, release } as const;
+        yield event.type === 'image' || event.type === 'preview' ? { ...event, ...lent } : event;
       }
     },
   };
@@ -70,6 +66,16 @@ for (const format of ['b64_json', 'url'] as const) {
       }
     });
   }
+}
+
+for (const verify of ['decode', 'container'] as const) {
+  test(`previews that are streamed after a ${verify} check are given back once each, as their picture is`, async (t) => {
+    const { provider, returned } = lender();
+    const app = await createTestApp(t, { providers: [provider], pictures: { verify } });
+    const answer = await app.openai({ ...BODY, stream: true, partial_images: 2 });
+    assert.equal(answer.text.match(/^event: image_generation\.partial_image$/gm)?.length, 2);
+    assert.equal(returned(), 3);
+  });
 }
 
 for (const format of ['b64_json', 'url'] as const) {
