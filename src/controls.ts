@@ -115,7 +115,7 @@ export function createControls(
       }
       const { retentionSeconds } = config.media;
       const sweeping = storage.sweep?.({ before: Date.now(), retentionSeconds, signal });
-      const [swept] = await Promise.allSettled([sweeping, spool.sweep()]);
+      const [swept] = await Promise.allSettled([sweeping, spool.sweep(signal)]);
       const found = verify && (await verifyObjects({ storage, storageMs: limits.storageMs, emit, signal }));
       // Only now: what could not be removed keeps nothing from being verified.
       if (swept.status === 'rejected') throw swept.reason;

@@ -3,7 +3,17 @@
  * with the process unless it is killed.
  */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, mkdtemp, open, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lstat,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  rmdir,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ByteRange } from './storage.js';
@@ -20,6 +30,8 @@ export interface SpoolFolder {
 }
 
 const PREFIX = 'images-router-spool-';
+// What `write` names files: when they expire, and an id.
+const NAME = /^(\d{13,})-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 // A chunk stays in memory until its reader takes it.
 const CHUNK_BYTES = 64 * 1024;
 // Machines that share a temporary folder have clocks of their own.
@@ -71,18 +83,21 @@ async function writeNew(path: string, bytes: Uint8Array): Promise<string> {
  * Removes what processes that were killed left behind, once nobody would read it any more even if its process lived:
  * from outside nobody can tell for sure whether one does. What cannot be looked at or removed is left.
  */
-export async function removeLeftovers(now: number): Promise<void> {
-  const entries = await readdir(tmpdir(), { withFileTypes: true }).catch(() => []);
-  const folders = entries.filter((entry) => entry.isDirectory() && entry.name.startsWith(PREFIX));
-  for (const { name } of folders) {
-    // Some are of other users, and some go at this moment.
+export async function removeLeftovers(now: number, signal?: AbortSignal): Promise<void> {
+  const names = await readdir(tmpdir()).catch(() => []);
+  for (const name of names.filter((each) => each.startsWith(PREFIX))) {
+    if (signal?.aborted) return;
+    // Some go at this moment.
     await removeExpired(join(tmpdir(), name), now).catch(() => undefined);
   }
 }
 
 async function removeExpired(folder: string, now: number): Promise<void> {
+  // Where all may write, others could lead us elsewhere by what they call so.
+  const entry = await lstat(folder);
+  if (!entry.isDirectory() || entry.uid !== (process.getuid?.() ?? entry.uid)) return;
   for (const name of await readdir(folder)) {
-    const [, expiresAt] = /^(\d+)-/.exec(name) ?? [];
+    const [, expiresAt] = NAME.exec(name) ?? [];
     if (expiresAt !== undefined && Number(expiresAt) + SLACK_MS < now) await removeFile(join(folder, name));
   }
   // Fails where anything is left. Whoever lives, and finds its folder gone, makes another one.

@@ -43,8 +43,8 @@ export interface Spool {
   readonly storage: MediaStorage;
   /** Keeps a picture and goes on offering it. Answers false, after an event, when there is no room for it. */
   keep(picture: OfferedPicture): Promise<boolean>;
-  /** Removes what processes that were killed left of their spools, once it has expired. */
-  sweep(): Promise<void>;
+  /** Removes what processes that were killed left of their spools, once it has expired, until `signal` aborts. */
+  sweep(signal: AbortSignal | undefined): Promise<void>;
   /** Offers everything once more, until `signal` aborts, tells what is lost, and removes all files. */
   close(signal: AbortSignal): Promise<void>;
 }
@@ -182,6 +182,6 @@ export function createSpool(options: SpoolOptions): Spool {
     picture.deleted.abort();
     await forget(picture);
   };
-  const sweep = () => removeLeftovers(Date.now());
+  const sweep = (signal: AbortSignal | undefined) => removeLeftovers(Date.now(), signal);
   return { storage: spooledView({ storage, waiting, removals, discard }), keep, sweep, close };
 }

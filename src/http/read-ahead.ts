@@ -59,7 +59,10 @@ function readToEnd(events: AsyncGenerator<RequestEvent, void>, { shelf, signal }
     for (;;) {
       const { done, value } = await events.next();
       if (done === true) return undefined;
-      if (value.type === 'preview') continue;
+      if (value.type === 'preview') {
+        value.picture.release?.();
+        continue;
+      }
       if (value.type !== 'picture') return async () => value;
       await shelf.put(value);
       return fromShelf(value.picture.index);

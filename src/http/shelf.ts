@@ -7,7 +7,7 @@ export type PictureEvent = RequestEvent & { readonly type: 'picture' };
 
 /** Where pictures of one request wait, by index. */
 export interface Shelf {
-  /** Puts a picture there. */
+  /** Puts a picture there. After `clear` it is forgotten as well. */
   put(event: PictureEvent): Promise<void>;
   /** Takes one away, or answers `undefined` when there is none. */
   take(index: number): Promise<PictureEvent | undefined>;
@@ -34,6 +34,7 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
   const waiting = new Map<number, Waiting>();
   const folder = createSpoolFolder();
   let bytesInMemory = 0;
+  let isCleared = false;
 
   const sizeOf = ({ picture }: PictureEvent) => picture.bytes?.byteLength ?? 0;
 
@@ -45,11 +46,13 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
   return {
     async put(event) {
       const { release, ...picture } = event.picture;
+      if (isCleared) return release?.();
       const path = bytesInMemory + sizeOf(event) > maxBytesInMemory ? await file(event) : undefined;
       const kept = path === undefined ? event : { ...event, picture: { ...picture, bytes: undefined } };
       if (path !== undefined) release?.();
       bytesInMemory += sizeOf(kept);
-      waiting.set(picture.index, { event: kept, path });
+      if (isCleared && path !== undefined) await folder.remove();
+      else waiting.set(picture.index, { event: kept, path });
     },
     async take(index) {
       const found = waiting.get(index);
@@ -64,6 +67,7 @@ export function createShelf(maxBytesInMemory: number = MAX_BYTES_IN_MEMORY): She
     },
     indexes: () => [...waiting.keys()].sort((one, other) => one - other),
     async clear() {
+      isCleared = true;
       waiting.clear();
       await folder.remove();
     },

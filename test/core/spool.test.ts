@@ -1,8 +1,9 @@
 /** Whoever reads a storage through the spool sees what waits as it sees what is stored: the kit cannot tell. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
@@ -118,24 +119,53 @@ test('what a killed process leaves behind goes when it has expired, and nothing 
   assert.equal((await readdir(join(tmpdir(), ...living))).length, 1);
 });
 
-test('nothing else among the temporary files is touched', async (t) => {
+/** A place of its own for temporary files, until the test ends. */
+async function temporaryFiles(t: TestContext): Promise<string> {
+  const before = process.env.TMPDIR;
   const root = await mkdtemp(join(tmpdir(), 'of-others-'));
-  t.after(() => rm(root, { recursive: true }));
-  const expired = `${Date.now() - 9 * HOUR_MS}-file`;
-  const kept = [`of-others/${expired}`, 'images-router-spool-a/unknown', `images-router-spool-a/x${expired}`];
+  process.env.TMPDIR = root;
+  t.after(async () => {
+    process.env.TMPDIR = before;
+    await rm(root, { recursive: true });
+  });
+  return root;
+}
+
+const expiredName = () => `${Date.now() - 9 * HOUR_MS}-${randomUUID()}`;
+
+test('nothing else among the temporary files is touched', async (t) => {
+  const root = await temporaryFiles(t);
+  const expired = expiredName();
+  const kept = [
+    `of-others/${expired}`,
+    ...['unknown', `x${expired}`, `${expired}x`, '2024-01-report.txt'].map(
+      (name) => `images-router-spool-a/${name}`,
+    ),
+  ];
   const linked = `images-router-spool-link/${expired}`;
   for (const name of ['of-others', 'images-router-spool-a']) await mkdir(join(root, name));
   for (const name of [...kept, `images-router-spool-a/${expired}`]) await writeFile(join(root, name), '');
   await symlink(join(root, 'of-others'), join(root, 'images-router-spool-link'));
-  const ours = process.env.TMPDIR;
-  process.env.TMPDIR = root;
-  t.after(() => {
-    process.env.TMPDIR = ours;
-  });
   await removeLeftovers(Date.now());
   const names = await readdir(root, { recursive: true });
   assert.deepEqual(
     names.sort(),
     ['images-router-spool-a', 'images-router-spool-link', 'of-others', linked, ...kept].sort(),
   );
+});
+
+test('folders of other users are left to them, and what an aborted sweep had not come to is left', async (t) => {
+  const root = await temporaryFiles(t);
+  const path = join(root, 'images-router-spool-a', expiredName());
+  await mkdir(join(root, 'images-router-spool-a'));
+  await writeFile(path, '');
+  const { getuid } = process;
+  t.after(() => Object.assign(process, { getuid }));
+  process.getuid = () => (getuid?.() ?? 0) + 1;
+  await removeLeftovers(Date.now());
+  Object.assign(process, { getuid });
+  await removeLeftovers(Date.now(), AbortSignal.abort());
+  await access(path);
+  await removeLeftovers(Date.now());
+  await assert.rejects(access(path));
 });

@@ -65,6 +65,18 @@ test('unless told otherwise, memory has room for four megabytes', async () => {
   await shelf.clear();
 });
 
+test('what comes while a shelf is cleared, or later, leaves no file behind', async () => {
+  for (const isCleared of [(clearing: Promise<void>) => clearing, () => undefined]) {
+    const shelf = createShelf(0);
+    await shelf.put(picture(0));
+    const coming = shelf.put(picture(1));
+    const clearing = shelf.clear();
+    await isCleared(clearing);
+    await Promise.all([coming, clearing, shelf.put(picture(2))]);
+    assert.deepEqual(await readdir(tmpdir()), []);
+  }
+});
+
 test('whoever leaves an answer leaves no file behind', async () => {
   const events = inOrder(backwards(), createShelf(0));
   for await (const _ of events) break;

@@ -1,5 +1,6 @@
 /** Paid pictures that storage does not take wait in the spool, and whoever asks again gets them. */
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -170,7 +171,7 @@ test('the spool is a private folder of private files, made for the first picture
 
 test('a sweep removes what killed processes left of pictures that have expired', async (t) => {
   const left = await mkdtemp(join(tmpdir(), 'images-router-spool-'));
-  await writeFile(join(left, `${Date.now() - 2 * 3_600_000}-picture`), 'expired');
+  await writeFile(join(left, `${Date.now() - 2 * 3_600_000}-${randomUUID()}`), 'expired');
   const { app } = await fragileApp(t);
   await keyed(app).expect(503);
   const names = await spoolFolders();
