@@ -23,6 +23,16 @@ const OURS = { title: 'this router', path: '/oai/v1/images/generations', headers
 /** All of them, by the name that samples carry. */
 export const GATEWAYS = {
   proxy: { ...AT_OPENAI, title: 'bare proxy', start: (settings) => benchServer('proxy', settings) },
+  bareWork: {
+    ...AT_OPENAI,
+    title: 'bare, same work',
+    start: (settings) => benchServer('bare-work', settings),
+  },
+  passedOn: {
+    ...AT_OPENAI,
+    title: 'by hand, passed on',
+    start: (settings) => benchServer('passed-on', settings),
+  },
   middleware: {
     ...AT_OPENAI,
     title: 'http-proxy-middleware',
