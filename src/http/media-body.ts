@@ -1,5 +1,6 @@
 /** Sends the body of a stored object as fast as its reader takes it, holding one chunk of it. */
 import type { ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
 import { damagedObject } from '../media/report.js';
 
 /** A body and how long it is. */
@@ -12,15 +13,27 @@ export interface SizedBody {
   readonly isLent: boolean;
 }
 
+// TLS encrypts a write as a whole, into memory of its own that waits for the reader.
+const MAX_ENCRYPTED_BYTES = 256 * 1024;
+
+async function* inSlices(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.byteLength; at += MAX_ENCRYPTED_BYTES) {
+      yield chunk.subarray(at, at + MAX_ENCRYPTED_BYTES);
+    }
+  }
+}
+
 /**
  * Sends a body. The next chunk is asked for once the connection has taken the one before: a slow reader holds a single
- * chunk. Resolves when all is sent, or when the client has left, which ends the iteration; throws what the body throws,
+ * chunk, over TLS 256 KiB of it. Resolves when all is sent, or when the client has left, which ends the iteration; throws what the body throws,
  * and the error of a damaged object where it has another length than announced: no byte too many is written.
  *
  * By hand instead of by `pipeline()`, which reads ahead and costs half of what a small picture does.
  */
 export function sendBody(res: ServerResponse, { body, length, isLent }: SizedBody): Promise<void> {
-  const chunks = body[Symbol.asyncIterator]();
+  const isEncrypted = res.req.socket instanceof TLSSocket;
+  const chunks = (isEncrypted ? inSlices(body) : body)[Symbol.asyncIterator]();
   return new Promise((resolve, reject) => {
     let missing = length;
     /** What is missing behind the chunk that is to be taken before the next is asked for. */

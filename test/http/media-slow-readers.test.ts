@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { createServer, get } from 'node:https';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -12,6 +14,7 @@ import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, type TestApp, until } from '../support/app.js';
 import { ask, countingStorage, LINK_SECRET, place } from '../support/media.js';
 import { runs } from '../support/runs.js';
+import { selfSigned } from '../support/self-signed.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 // As many as the file descriptors of one process allow: a reader has three, its own end included.
@@ -85,6 +88,36 @@ test(`${READERS} slow readers hold neither pictures in memory nor image workers`
 
   for (const socket of sockets) socket.destroy();
   await until(() => storage.open() === 0);
+});
+
+test('over TLS, which copies what it is given, a slow reader is given little of a large chunk', async (t) => {
+  const bytes = randomFillSync(Buffer.alloc(3 * MEBIBYTE));
+  async function* whole() {
+    yield bytes;
+  }
+  const storage = countingStorage(memoryStorage(), () => ({ body: whole() }));
+  const { app } = await createTestApp(t, { storage, media: { secrets: LINK_SECRET } });
+  const { certificate, privateKey } = selfSigned();
+  const written: number[] = [];
+  const server = createServer({ cert: certificate, key: privateKey }, (req, res) => {
+    const inner = req.socket.write.bind(req.socket) as (...args: unknown[]) => boolean;
+    req.socket.write = (...args: unknown[]) => {
+      const [chunk] = args;
+      if (chunk instanceof Uint8Array) written.push(chunk.byteLength);
+      return inner(...args);
+    };
+    app(req, res);
+  }).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { path } = await place(storage, bytes);
+  const asked = get({ host: 'localhost', port, path, ca: certificate, agent: false });
+  const [answer] = await once(asked, 'response');
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk);
+  assert.ok(Buffer.concat(chunks).equals(bytes), 'all of it comes');
+  assert.ok(Math.max(...written) <= 256 * 1024, `writes of ${written}`);
 });
 
 test('reading is never queued behind encoding: with every image worker busy, pictures and made versions are served', async (t) => {
