@@ -1,13 +1,11 @@
 /** A request holds one picture at a time: whatever becomes of them, each is let go before the next is read. */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import sharp from 'sharp';
 import type { Provider } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { openai } from '../../src/providers/openai.js';
@@ -15,6 +13,7 @@ import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, TEST_KEY, type TestApp } from '../support/app.js';
 import { createOpenAIUpstream, jsonBody, streamFrames } from '../support/openai-upstream.js';
+import { hugeNoise } from '../support/pictures.js';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -23,9 +22,7 @@ const EDGE = 1024;
 const COUNT = 6;
 
 /** Three megabytes that no check or encoder makes small. */
-const noise = await sharp(randomBytes(EDGE * EDGE * 3), { raw: { width: EDGE, height: EDGE, channels: 3 } })
-  .png({ compressionLevel: 0 })
-  .toBuffer();
+const noise = await hugeNoise(EDGE);
 
 /** The next picture, which is on its way already when one is done, and room for them that grew faster than they did. */
 const MOST_MORE_BYTES = noise.byteLength * 3;

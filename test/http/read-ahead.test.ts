@@ -1,15 +1,15 @@
 /** Of pictures that a slow client does not take, one is in memory; the others wait in files, however many calls drew. */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, type TestContext, test } from 'node:test';
 import sharp from 'sharp';
-import type { Provider } from '../../src/core/provider.js';
+import type { ImageEvent, Provider } from '../../src/core/provider.js';
 import { openai } from '../../src/providers/openai.js';
 import { createTestApp, until } from '../support/app.js';
 import { answers, createOpenAIUpstream } from '../support/openai-upstream.js';
+import { hugeNoise } from '../support/pictures.js';
 import { framesOf, openAnswer, textOf } from '../support/sse.js';
 
 // A place of its own, where no other process makes folders meanwhile.
@@ -24,9 +24,7 @@ const MOST_HELD = 2;
 const MOST_SENT = 3;
 
 /** A picture no encoder makes small: three megabytes. */
-const noise = await sharp(randomBytes(EDGE * EDGE * 3), { raw: { width: EDGE, height: EDGE, channels: 3 } })
-  .png({ compressionLevel: 0 })
-  .toBuffer();
+const noise = await hugeNoise(EDGE);
 const pixels = await sharp(noise).raw().toBuffer();
 
 /** The real adapter in front of a server that draws one picture a call; counts those whose memory was not given back. */
@@ -40,19 +38,15 @@ async function countedProvider(t: TestContext) {
     ...inner,
     async *generate(call) {
       for await (const event of inner.generate(call)) {
-        if (event.type !== 'image') {
-          yield event;
-          continue;
-        }
-        held += 1;
-        const release = () => {
-          held -= 1;
-          event.release?.();
-        };
-        yield { ...event, release };
+        if (event.type === 'image') held += 1;
+        yield event.type === 'image' ? { ...event, release: () => giveBack(event) } : event;
       }
     },
   };
+  function giveBack(event: ImageEvent): void {
+    held -= 1;
+    event.release?.();
+  }
   return { provider, held: () => held };
 }
 

@@ -1,6 +1,5 @@
 /** Clients and storages that take their time: what the provider sent is neither lost nor kept waiting for money. */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { type TestContext, test } from 'node:test';
@@ -10,15 +9,14 @@ import { openai } from '../../src/providers/openai.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, TEST_KEY, type TestApp, until } from '../support/app.js';
 import { createOpenAIUpstream } from '../support/openai-upstream.js';
+import { hugeNoise } from '../support/pictures.js';
 
 const EDGE = 1024;
 const COUNT = 4;
 const REQUEST_MS = 3_000;
 
 /** A picture no encoder makes small: three megabytes, so that several are more than connections hold. */
-const noise = await sharp(randomBytes(EDGE * EDGE * 3), { raw: { width: EDGE, height: EDGE, channels: 3 } })
-  .png({ compressionLevel: 0 })
-  .toBuffer();
+const noise = await hugeNoise(EDGE);
 
 const BODY = {
   model: 'openai/gpt-image-1',

@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { mock, type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import sharp from 'sharp';
 import { createGate } from '../../src/core/gate.js';
 import type { Provider } from '../../src/core/provider.js';
 import { imageCount, monthly, usd } from '../../src/core/windows.js';
@@ -13,6 +12,7 @@ import type { PlaceholderOptions } from '../../src/providers/placeholder.js';
 import { memoryStorage } from '../../src/storage/memory.js';
 import { createTestApp, TEST_KEY, type TestApp, testModel, until } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
+import { hugeNoise } from '../support/pictures.js';
 import { framesOf, openAnswer, textOf } from '../support/sse.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse', stream: true };
@@ -259,15 +259,8 @@ test('calls that were not sent at the deadline cost nothing, and a plain answer 
   assert.equal(app.eventsOf('upstream.call').length, 1);
 });
 
-/** Noise does not compress, so that the picture is larger than any socket's buffers. */
-async function noise(): Promise<Buffer> {
-  const noisy = { type: 'gaussian', mean: 128, sigma: 90 } as const;
-  const raw = { width: 1000, height: 1000, channels: 3, background: '#000', noise: noisy } as const;
-  return sharp({ create: raw }).png({ compressionLevel: 0 }).toBuffer();
-}
-
 test('a reader who takes nothing is waited for a moment, then the provider is read to its end, and nothing is lost', async (t) => {
-  const bytes = await noise();
+  const bytes = await hugeNoise(1000);
   let drawn = 0;
   const provider = altered(
     async function* (_, { n }) {
@@ -295,7 +288,7 @@ test(
   'a reader that stops for two minutes has left: its place is free and what was drawn is booked',
   PATIENCE,
   async (t) => {
-    const bytes = await noise();
+    const bytes = await hugeNoise(1000);
     const provider = altered(async function* (_, { n }) {
       for (let index = 0; index < n; index += 1) {
         yield { type: 'image', index, image: { bytes, type: 'image/png' } };

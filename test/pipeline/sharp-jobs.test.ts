@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import sharp from 'sharp';
 import { orderOf, testFinisher } from '../support/orders.js';
-import { drawing, picture } from '../support/pictures.js';
+import { picture, unusualPngs } from '../support/pictures.js';
 
 const SIZE = { width: 64, height: 48 };
 
@@ -45,15 +45,7 @@ for (const [what, format, options, order, expected] of CASES) {
 }
 
 test('a PNG of any kind is checked to the last pixel without sharp', async () => {
-  const kinds = {
-    '16 bits': drawing(SIZE).toColourspace('rgb16').png(),
-    palette: drawing(SIZE).png({ palette: true }),
-    interlaced: drawing(SIZE).png({ progressive: true }),
-    grey: drawing(SIZE).toColourspace('b-w').png(),
-    'with transparency': drawing(SIZE).ensureAlpha(0.5).png(),
-  };
-  for (const [kind, image] of Object.entries(kinds)) {
-    const bytes = await image.toBuffer();
+  for (const [kind, bytes] of await unusualPngs(SIZE)) {
     assert.equal(await jobsOf(() => testFinisher()(orderOf(bytes))), 0, kind);
   }
 });

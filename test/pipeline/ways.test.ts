@@ -9,7 +9,7 @@ import { imageJobs } from '../../src/pipeline/gate.js';
 import { type LoosePart, putTogether, takeApart } from '../support/container-parts.js';
 import { exifOf, manifestStore } from '../support/metadata.js';
 import { orderOf, testFinisher } from '../support/orders.js';
-import { drawing, picture } from '../support/pictures.js';
+import { drawing, picture, unusualPngs } from '../support/pictures.js';
 
 const finish = testFinisher();
 const FORMATS = ['png', 'jpeg', 'webp'] as const;
@@ -170,15 +170,7 @@ it('AVIF is always encoded anew', async () => {
 });
 
 it('a PNG with 16 bits, a palette, grey or interlaced keeps its pixels to the bit', async () => {
-  const kinds = {
-    '16 bits': drawing(SIZE).toColourspace('rgb16').png(),
-    palette: drawing(SIZE).png({ palette: true }),
-    interlaced: drawing(SIZE).png({ progressive: true }),
-    grey: drawing(SIZE).toColourspace('b-w').png(),
-    'with transparency': drawing(SIZE).ensureAlpha(0.5).png(),
-  };
-  for (const [kind, image] of Object.entries(kinds))
-    assert.equal(await wayOf(await image.toBuffer(), {}), 'cleaned', kind);
+  for (const [kind, bytes] of await unusualPngs(SIZE)) assert.equal(await wayOf(bytes, {}), 'cleaned', kind);
 });
 
 it('a CMYK JPEG, which viewers show differently, becomes sRGB', async () => {

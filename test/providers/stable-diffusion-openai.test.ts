@@ -49,6 +49,16 @@ async function handServer(t: TestContext) {
   return { answers, answer, provider };
 }
 
+/** A client's answer that has begun, because the server has sent so many pictures and is about to send another one. */
+async function begunAnswer(t: TestContext, body: object, sent = 1) {
+  const { answer, provider } = await handServer(t);
+  const app = await createTestApp(t, { providers: [provider()] });
+  const opening = openAnswer(app, { ...BODY, ...body });
+  const sending = await answer(0);
+  sending.write(`${ITEM},`.repeat(sent));
+  return { ...(await opening), app, answer, sending };
+}
+
 test('a picture is stored before the server has sent the next one', SOON, async (t) => {
   const { answer, provider } = await handServer(t);
   const { storage, puts } = countingStorage();
@@ -67,12 +77,7 @@ test('a picture is stored before the server has sent the next one', SOON, async 
 });
 
 test('a picture is with the client before the server has sent the next one', SOON, async (t) => {
-  const { answer, provider } = await handServer(t);
-  const app = await createTestApp(t, { providers: [provider()] });
-  const opening = openAnswer(app, { ...BODY, response_format: 'b64_json' });
-  const sending = await answer(0);
-  sending.write(`${ITEM},`);
-  const { response } = await opening;
+  const { sending, response } = await begunAnswer(t, { response_format: 'b64_json' });
   const chunks: Buffer[] = [];
   for await (const chunk of response) {
     chunks.push(chunk);
@@ -84,13 +89,8 @@ test('a picture is with the client before the server has sent the next one', SOO
 });
 
 test('a picture of a stream is with the client before the server has sent all of them', SOON, async (t) => {
-  const { answer, provider } = await handServer(t);
-  const app = await createTestApp(t, { providers: [provider()] });
-  const opening = openAnswer(app, { ...BODY, n: 3, stream: true });
-  const sending = await answer(0);
   // The last that is there waits for the end, because it tells what is missing.
-  sending.write(`${ITEM},${ITEM},`);
-  const { response } = await opening;
+  const { sending, response } = await begunAnswer(t, { n: 3, stream: true }, 2);
   const indexes: unknown[] = [];
   for await (const { event, data } of framesOf(response)) {
     assert.equal(event, 'image_generation.completed');
@@ -131,12 +131,7 @@ test(
   'a client that leaves between two pictures ends the answer, and the next call does not wait',
   SOON,
   async (t) => {
-    const { answer, provider } = await handServer(t);
-    const app = await createTestApp(t, { providers: [provider()] });
-    const opening = openAnswer(app, { ...BODY, response_format: 'b64_json' });
-    const sending = await answer(0);
-    sending.write(`${ITEM},`);
-    const { leave } = await opening;
+    const { app, answer, sending, leave } = await begunAnswer(t, { response_format: 'b64_json' });
     const closed = once(sending, 'close');
     leave();
     await closed;

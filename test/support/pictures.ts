@@ -1,4 +1,5 @@
 /** Ordinary pictures for tests, and the means to take PNGs apart and put them together. */
+import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import type { ImageFormat, Size } from '../../src/core/image.js';
@@ -31,6 +32,28 @@ export function noise(edge: number): Promise<Buffer> {
   const grain = { type: 'gaussian', mean: 128, sigma: 60 } as const;
   const create = { width: edge, height: edge, channels: 3, background: 'black', noise: grain } as const;
   return sharp({ create }).png().toBuffer();
+}
+
+/** A square PNG of random pixels that was not compressed: three bytes for each of them, and no encoder makes it small. */
+export function hugeNoise(edge: number): Promise<Buffer> {
+  const raw = { width: edge, height: edge, channels: 3 } as const;
+  return sharp(randomBytes(edge * edge * 3), { raw })
+    .png({ compressionLevel: 0 })
+    .toBuffer();
+}
+
+/** {@link drawing} as each kind of PNG that is not eight bits of RGB, row by row; each with its name. */
+export function unusualPngs(size: Size): Promise<[kind: string, bytes: Buffer][]> {
+  const kinds = {
+    '16 bits': drawing(size).toColourspace('rgb16').png(),
+    palette: drawing(size).png({ palette: true }),
+    interlaced: drawing(size).png({ progressive: true }),
+    grey: drawing(size).toColourspace('b-w').png(),
+    'with transparency': drawing(size).ensureAlpha(0.5).png(),
+  };
+  return Promise.all(
+    Object.entries(kinds).map(async ([kind, image]) => [kind, await image.toBuffer()] as [string, Buffer]),
+  );
 }
 
 /** A PNG chunk with its checksum. */
