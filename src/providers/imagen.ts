@@ -7,19 +7,18 @@
 import { helpers, PredictionServiceClient } from '@google-cloud/aiplatform';
 import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js';
 import { ConfigError, ProviderError } from '../errors.js';
+import { type Reading, readAll } from './imagen-answers.js';
 import { googleCatalog, type ModelAddition } from './imagen-catalog.js';
 import { contentCall } from './imagen-content.js';
-import { toProviderError } from './imagen-errors.js';
 import { checkOptions, type OptionRule, oneOf, textLike } from './imagen-options.js';
 import { predictCalls, type ValueHelpers } from './imagen-predict.js';
 import type { PersonGeneration, SafetySetting } from './imagen-request.js';
 import {
-  type Answer,
   type CreateClient,
-  type Ending,
   grpcTransport,
   restTransport,
   type SdkClient,
+  type SendParts,
   type ServiceCall,
 } from './imagen-transport.js';
 
@@ -113,16 +112,17 @@ export function imagen(options: ImagenOptions): Provider {
     return row.rpc === 'predict' ? predictCalls(parts, helpers as ValueHelpers) : [contentCall(parts)];
   }
 
+  async function* read(call: ServiceCall, parts: SendParts): Reading {
+    return yield* call.read(await transport.send(call, parts));
+  }
+
   async function* generate(call: GenerateCall): AsyncGenerator<GenerateEvent, void, undefined> {
     call.signal.throwIfAborted();
     const left = new AbortController();
     const signal = AbortSignal.any([call.signal, left.signal]);
     try {
-      const sent = serviceCalls(call).map((each) => ({
-        ...each,
-        answer: transport.send(each, { call, signal }),
-      }));
-      const ending = yield* readInTurn(sent, call.signal);
+      const readings = serviceCalls(call).map((each) => read(each, { call, signal }));
+      const ending = yield* readAll(readings, call.signal);
       yield { type: 'end', ...ending };
     } finally {
       // A reader that leaves early wants none of the other pictures.
@@ -139,33 +139,6 @@ export function imagen(options: ImagenOptions): Provider {
     warmup: () => transport.warmup(),
     close: () => transport.close(),
   };
-}
-
-interface SentCall extends ServiceCall {
-  readonly answer: Promise<Answer>;
-}
-
-/** Reads every answer, also after one that failed: pictures are paid for. Then throws what failed. */
-async function* readInTurn(
-  sent: readonly SentCall[],
-  signal: AbortSignal,
-): AsyncGenerator<GenerateEvent, Ending, undefined> {
-  const failures: ProviderError[] = [];
-  let ending: Ending = {};
-  // One that fails while another is awaited is not unhandled.
-  for (const { answer } of sent) answer.catch(() => undefined);
-  for (const { answer, read } of sent) {
-    try {
-      ending = yield* read(await answer);
-    } catch (error) {
-      signal.throwIfAborted();
-      failures.push(toProviderError(error));
-    }
-  }
-  // What one request may have been billed, the call may have been.
-  const failure = failures.find(({ billed }) => billed !== 'no') ?? failures[0];
-  if (failure !== undefined) throw failure;
-  return ending;
 }
 
 /**
