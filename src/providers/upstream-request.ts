@@ -86,7 +86,7 @@ export function sendRequest(
       timeout: SILENCE_MS,
       agent: agents?.[isSecure ? 'https:' : 'http:'],
     });
-    const abort = () => outgoing.destroy(new Error('aborted'));
+    const abort = () => cut(outgoing, new Error('aborted'));
     for (const signal of signals) signal.addEventListener('abort', abort);
     outgoing.once('close', () => {
       for (const signal of signals) signal.removeEventListener('abort', abort);
@@ -94,10 +94,20 @@ export function sendRequest(
     outgoing.once('response', resolve);
     // Kept: what goes wrong after the answer began is told by its body.
     outgoing.on('error', reject);
-    outgoing.on('timeout', () => outgoing.destroy(timedOut('BODY')));
+    outgoing.on('timeout', () => cut(outgoing, timedOut('BODY')));
     limitConnecting(outgoing, isSecure);
     outgoing.end(body);
   });
+}
+
+/**
+ * Ends a request. In the moment in which its answer ends, nobody listens to its connection any more, and what it then
+ * says would end the process.
+ */
+function cut(outgoing: http.ClientRequest, error: Error): void {
+  if (outgoing.destroyed) return;
+  outgoing.socket?.once('error', () => undefined);
+  outgoing.destroy(error);
 }
 
 function limitConnecting(outgoing: http.ClientRequest, isSecure: boolean): void {

@@ -389,3 +389,22 @@ async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<number> {
   for await (const chunk of body) bytes += chunk.byteLength;
   return bytes;
 }
+
+test('an abort while an answer that arrived whole is read hurts nobody else', patient, async (t) => {
+  const server = await serve(t, (_request, response) => response.end('tea'));
+  const uncaught: unknown[] = [];
+  const hear = (error: unknown) => void uncaught.push(error);
+  process.on('uncaughtException', hear);
+  t.after(() => process.off('uncaughtException', hear));
+  for (const leaves of [true, false]) {
+    const controller = new AbortController();
+    const response = await createUpstreamFetch({ maxBytes: 3, signal: controller.signal })(server.url);
+    const body = rawBodyOf(response)[Symbol.asyncIterator]();
+    await body.next();
+    const left = leaves ? body.return?.() : body.next();
+    controller.abort();
+    await Promise.resolve(left).catch(() => undefined);
+    for (let round = 0; round < 20; round += 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(uncaught, []);
+});
