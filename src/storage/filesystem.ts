@@ -63,14 +63,14 @@ export function filesystem(options: FilesystemOptions): MediaStorage {
     stat: async (key) => reader.stat({ path: locate(key), key }),
     async delete(key) {
       const path = locate(key);
-      reader.forget((known) => known === path);
-      await remove(refuseLinks, path);
+      // Afterwards: who opened it before may be about to remember it.
+      await remove(refuseLinks, path).finally(() => reader.forget((known) => known === path));
     },
     async deletePrefix(prefix, { signal } = {}) {
       checkPrefix(prefix);
       const directory = join(root, prefix.slice(0, -1));
-      reader.forget((known) => known.startsWith(directory + sep));
-      await removeTree(refuseLinks, directory, signal);
+      const isBelow = (path: string) => path.startsWith(directory + sep);
+      await removeTree(refuseLinks, directory, signal).finally(() => reader.forget(isBelow));
     },
     sweep: async (sweepOptions) => withFaults(() => sweep(root, sweepOptions)),
     list: (prefix, { signal } = {}) => list(root, prefix, signal),

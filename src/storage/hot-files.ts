@@ -17,16 +17,20 @@ export interface HotObject extends Pick<HeldBytes, 'bytes' | 'hold'> {
 export interface HotFiles {
   /** What was loaded of a file within the last minute, unless it has gone or been written to since. */
   recall(path: string): Promise<HotObject | undefined> | undefined;
-  /** Whether a file was asked for before, one of the last 2,000 times: then it is worth loading. */
-  isAskedAgain(path: string): boolean;
   /**
-   * Reads the rest of an open object into memory and checks it; `undefined` where it is too large or was written to too
-   * shortly ago, is being loaded already, or memory is full. Throws where it is damaged.
+   * Notes that a file is asked for, before it is opened. Where it was one of the last 2,000 it is worth remembering:
+   * answers what loads it.
    */
-  load(path: string, object: OpenObject): Promise<HotObject | undefined>;
-  /** Lets go of the bytes of files that are removed. */
+  noteAsked(path: string): LoadFile | undefined;
+  /** Lets go of the bytes of files that were removed. */
   forget(isRemoved: (path: string) => boolean): void;
 }
+
+/**
+ * Reads the rest of an open object into memory and checks it; `undefined` where it is too large or was written to too
+ * shortly ago, is being loaded already, may have been removed, or memory is full. Throws where it is damaged.
+ */
+export type LoadFile = (object: OpenObject) => Promise<HotObject | undefined>;
 
 interface HotFile extends HotObject, Pick<HeldBytes, 'holders'> {
   readonly stamp: Stamp;
@@ -45,6 +49,7 @@ export function createHotFiles(): HotFiles {
   const loading = new Set<string>();
   const memory = createHeldMemory();
   const lookAt = createGroupCommit(stampOf);
+  let removals = 0;
 
   function drop(path: string): void {
     files.get(path)?.release();
@@ -68,6 +73,45 @@ export function createHotFiles(): HotFiles {
     return undefined;
   }
 
+  async function load(
+    path: string,
+    object: OpenObject,
+    isThere: () => boolean,
+  ): Promise<HotObject | undefined> {
+    const { info, stamp } = object;
+    if (stamp === undefined || !isSettled(stamp) || info.size > MAX_FILE_BYTES) return undefined;
+    // Somebody may have loaded it since it was opened.
+    const known = files.get(path);
+    if (known !== undefined && isSameFile(known.stamp, stamp)) return known;
+    if (loading.has(path) || !makeRoom(info.size)) return undefined;
+    const held = memory.allocate(info.size);
+    const letGo = held.hold();
+    loading.add(path);
+    try {
+      await readWhole(path, object, held.bytes);
+    } catch (error) {
+      letGo();
+      throw error;
+    } finally {
+      loading.delete(path);
+    }
+    if (!isThere()) {
+      letGo();
+      return undefined;
+    }
+    drop(path);
+    // Not only when somebody asks again: nobody may.
+    const timer = setTimeout(() => drop(path), REMEMBERED_MS);
+    timer.unref();
+    const release = () => {
+      clearTimeout(timer);
+      letGo();
+    };
+    const file = { ...held, info, stamp, loadedAt: Date.now(), release };
+    files.set(path, file);
+    return file;
+  }
+
   return {
     recall(path) {
       const file = files.get(path);
@@ -76,36 +120,17 @@ export function createHotFiles(): HotFiles {
       drop(path);
       return undefined;
     },
-    isAskedAgain(path) {
-      if (asked.delete(path)) return true;
+    noteAsked(path) {
+      if (asked.delete(path)) {
+        const before = removals;
+        return (object) => load(path, object, () => removals === before);
+      }
       if (asked.size >= MAX_FILES) asked.delete(asked.keys().next().value ?? '');
       asked.add(path);
-      return false;
-    },
-    async load(path, object) {
-      const { info, stamp } = object;
-      if (stamp === undefined || !isSettled(stamp) || info.size > MAX_FILE_BYTES) return undefined;
-      // Somebody may have loaded it since it was opened.
-      const known = files.get(path);
-      if (known !== undefined && isSameFile(known.stamp, stamp)) return known;
-      if (loading.has(path) || !makeRoom(info.size)) return undefined;
-      const held = memory.allocate(info.size);
-      const release = held.hold();
-      loading.add(path);
-      try {
-        await readWhole(path, object, held.bytes);
-      } catch (error) {
-        release();
-        throw error;
-      } finally {
-        loading.delete(path);
-      }
-      drop(path);
-      const file = { ...held, info, stamp, loadedAt: Date.now(), release };
-      files.set(path, file);
-      return file;
+      return undefined;
     },
     forget(isRemoved) {
+      removals += 1;
       for (const path of files.keys()) if (isRemoved(path)) drop(path);
     },
   };

@@ -51,14 +51,15 @@ export function createObjectReader(): ObjectReader {
     const { path } = place;
     const buffers = transient ? supply : undefined;
     const firstBuffer = () => buffers?.take(BUFFER_BYTES) ?? Buffer.allocUnsafeSlow(WHOLE_READ_BYTES);
-    const isHot = transient && range === undefined && hotFiles.isAskedAgain(path);
-    const opening = range === undefined ? { firstBuffer, isStamped: isHot } : FACTS_ONLY;
+    const load = transient && range === undefined ? hotFiles.noteAsked(path) : undefined;
+    const opening = range === undefined ? { firstBuffer, isStamped: load !== undefined } : FACTS_ONLY;
     const object = await withFaults(() => openLiving(place, opening));
     if (object === undefined) return undefined;
     try {
       signal?.throwIfAborted();
       const { start, end } = resolveRange(range, object.info.size);
-      const hot = isHot ? await withFaults(() => hotFiles.load(path, object)) : undefined;
+      const hot = load && (await withFaults(() => load(object)));
+      signal?.throwIfAborted();
       // What has been read whole is not waited for.
       if (hot !== undefined || object.isRead) object.file.close().catch(() => undefined);
       if (hot !== undefined) {

@@ -5,6 +5,8 @@ import { readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promi
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { isImagesError } from '../../src/errors.js';
 import { filesystem } from '../../src/storage/filesystem.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -19,11 +21,16 @@ const HOUR_MS = 3_600_000;
 const LIFE_MS = 50_000;
 
 /** Counts what is asked of libuv's pool on behalf of files. */
-async function fileRequests(work: () => Promise<unknown>): Promise<number> {
+async function fileRequests(
+  work: () => Promise<unknown>,
+  counted: (count: number) => void = () => undefined,
+): Promise<number> {
   let count = 0;
   const hook = createHook({
     init(_, type) {
-      if (type.startsWith('FSREQ')) count += 1;
+      if (!type.startsWith('FSREQ')) return;
+      count += 1;
+      counted(count);
     },
   });
   hook.enable();
@@ -288,6 +295,67 @@ test('what slow readers hold of remembered objects counts, whatever has been dro
     await reader.return?.();
   }
   assert.equal(await isRemembered(), true, 'there is room again');
+});
+
+test('nothing is remembered of objects that are deleted while they are read', async (t) => {
+  const { storage } = await stored(t, big);
+  const keys = Array.from({ length: 16 }, (_, each) => keyOf(`n${each}`));
+  for (const key of keys) await storage.put(key, big, factsOf(big));
+  await sleep(SETTLED_MS);
+  const read = async (key: string) => {
+    for await (const _ of (await storage.get(key, { transient: true }))?.body ?? []);
+  };
+  for (const key of keys) await read(key);
+  const before = bytesInMemory();
+  for (const [at, key] of keys.entries()) {
+    const reading = read(key);
+    for (let turn = 0; turn < at; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    await storage.delete(key);
+    await reading;
+  }
+  await sleep(100);
+  const grown = bytesInMemory() - before;
+  assert.ok(grown < 2 * big.length, `${grown} bytes more are in memory`);
+});
+
+/** Of everything that somebody refers to. */
+function bytesInMemory(): number {
+  setFlagsFromString('--expose-gc');
+  for (const _ of [1, 2]) runInNewContext('gc')();
+  return process.memoryUsage().arrayBuffers;
+}
+
+test('what nobody asks for any more is let go of after a minute', async (t) => {
+  const file = await stored(t, big);
+  await sleep(SETTLED_MS);
+  const read = () => chunksOf(file, big, true);
+  await read();
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  await read();
+  assert.equal(await fileRequests(read), 1);
+  t.mock.timers.tick(60_000);
+  // The clock has not moved on: what is still there would be used.
+  assert.ok((await fileRequests(read)) > 1, 'it is read again');
+});
+
+test('readings that were aborted leave room for what is remembered', async (t) => {
+  const large = Buffer.alloc(4 * 1024 * 1024, 'large ');
+  // Wherever they are aborted, there are as many of them as have room.
+  const count = 5 * 8 + 1;
+  const { storage } = await stored(t, big);
+  for (let each = 0; each < count; each += 1) await storage.put(keyOf(`n${each}`), large, factsOf(large));
+  await sleep(SETTLED_MS);
+  const read = async (each: number, signal?: AbortSignal) => {
+    for await (const _ of (await storage.get(keyOf(`n${each}`), { transient: true, signal }))?.body ?? []);
+  };
+  for (let each = 1; each < count; each += 1) {
+    await read(each);
+    const aborting = new AbortController();
+    const reading = () => read(each, aborting.signal).catch(() => undefined);
+    await fileRequests(reading, (count) => count === 1 + (each % 5) && aborting.abort());
+  }
+  for (const _ of [1, 2]) await read(0);
+  assert.equal(await fileRequests(() => read(0)), 1);
 });
 
 test('objects of more than 4 MiB are not remembered', async (t) => {
