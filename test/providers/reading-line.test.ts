@@ -65,6 +65,33 @@ test('whoever began first goes on first', async () => {
   );
 });
 
+test('whoever began first goes on first, also where its turn takes many rounds of the event loop', async () => {
+  const line = createReadingLine();
+  const pieces = Array.from({ length: 16 }, () => 0);
+  const read = async (_: unknown, reader: number) => {
+    const turn = line.join();
+    for (let piece = 1; piece <= 64; piece += 1) {
+      // As where a piece arrives in each round, because the work on the one before took all of it.
+      await rounds(1);
+      await turn(PIECE);
+      pieces[reader] = piece;
+    }
+    return pieces.slice(1);
+  };
+  const [others = []] = await Promise.all(pieces.map(read));
+  const sum = others.reduce((one, other) => one + other, 0);
+  // Each has its first two, and of eight turns of eight pieces one is another's.
+  assert.ok(sum <= 15 * 2 + 2 * 8, `when the first was done the others had ${others}`);
+});
+
+test('an answer that waits for its provider keeps nobody waiting', async () => {
+  const line = createReadingLine();
+  const stalled = line.join();
+  await stalled(1 << 20);
+  const others = Array.from({ length: 5 }, () => line.join()(1 << 20));
+  await Promise.race([Promise.all(others), rounds(100).then(() => assert.fail('the others never went on'))]);
+});
+
 test('an answer that does not end keeps nobody waiting', { timeout: 60_000 }, async () => {
   const line = createReadingLine();
   let isOver = false;
