@@ -1,8 +1,8 @@
 /** The answers to the requests of one call, read side by side. */
 import type { GenerateEvent } from '../core/provider.js';
 import type { ProviderError } from '../errors.js';
+import type { Ending } from './imagen-call.js';
 import { toProviderError } from './imagen-errors.js';
-import type { Ending } from './imagen-transport.js';
 
 /** An answer being read. */
 export type Reading = AsyncGenerator<GenerateEvent, Ending, undefined>;

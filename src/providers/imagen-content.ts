@@ -1,6 +1,7 @@
 /** Gemini's image models: `generateContent`, which answers with one picture, an excuse, or a reason. */
-import type { BlockedEvent, GenerateCall, GenerateEvent, ImageEvent, TokenUsage } from '../core/provider.js';
+import type { GenerateCall, GenerateEvent, ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
+import type { Answer, Ending, ServiceCall } from './imagen-call.js';
 import {
   defined,
   frameOf,
@@ -10,9 +11,9 @@ import {
   type RequestParts,
   type SafetySetting,
 } from './imagen-request.js';
-import { finishRefusal, promptRefusal } from './imagen-safety.js';
-import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
+import { finishRefusal, promptRefusal, type Refusal } from './imagen-safety.js';
 import { fieldsOf, isObject } from './json-value.js';
+import { vendorId } from './verdicts.js';
 
 /** The request of a call: one picture. Inputs come before the words that say what to do with them. */
 export function contentCall(parts: RequestParts): ServiceCall {
@@ -27,7 +28,9 @@ export function contentCall(parts: RequestParts): ServiceCall {
       safetySettings: safetySetting === undefined ? [] : safetySettings(safetySetting),
       labels: labelsOf(call),
     },
+    count: 1,
     places: { picture: 'data', list: 'candidates', isProtoJson: true },
+    elementOf: (candidate) => candidate,
     read: readContent,
   };
 }
@@ -71,45 +74,59 @@ function safetySettings(setting: SafetySetting): readonly object[] {
   return HARM_CATEGORIES.map((category) => ({ category, threshold: THRESHOLDS[setting] }));
 }
 
-/** Reads an answer. One that is neither a picture nor a refusal (cut off, say) ends the call without either. */
-function* readContent(answer: Answer): Generator<GenerateEvent, Ending, undefined> {
-  const { candidates, promptFeedback, responseId, usageMetadata } = fieldsOf(answer.message);
-  const candidate: unknown = Array.isArray(candidates) ? candidates[0] : undefined;
-  if (candidate === undefined && !isObject(promptFeedback)) {
-    throw new ProviderError('shape', "The provider's answer holds nothing.", { billed: 'unknown' });
+/**
+ * Reads an answer, of which the first candidate counts. One that is neither a picture nor a refusal (cut off, say) ends
+ * the call without either.
+ */
+async function* readContent(answer: Answer): AsyncGenerator<GenerateEvent, Ending, undefined> {
+  let candidates = 0;
+  let hasPicture = false;
+  let refusal: Refusal | undefined;
+  for await (const candidate of answer.elements) {
+    candidates += 1;
+    if (candidates > 1) continue;
+    const picture = pictureIn(candidate, answer);
+    hasPicture = picture !== undefined;
+    if (picture !== undefined) yield { type: 'image', index: 0, ...picture };
+    else refusal = finishRefusal(fieldsOf(candidate).finishReason);
   }
-  const picture = pictureIn(candidate, answer);
-  if (picture !== undefined) yield { type: 'image', index: 0, ...picture };
-  else {
-    const blocked = refusalOf(candidate, promptFeedback);
-    if (blocked !== undefined) yield { type: 'blocked', index: 0, ...blocked };
-  }
+  const { promptFeedback, responseId, usageMetadata } = answer.rest();
+  if (candidates === 0) refusal = feedbackRefusal(promptFeedback);
+  if (refusal !== undefined) yield { type: 'blocked', index: 0, ...refusal };
   const usage = usageOf(usageMetadata);
   return {
     // A picture costs tokens: a report without them is none.
-    usage: picture !== undefined && usage?.imageOut === 0 ? undefined : usage,
-    upstreamId:
-      typeof responseId === 'string' && /^[\w.:-]{1,128}$/.test(responseId) ? responseId : undefined,
+    usage: hasPicture && usage?.imageOut === 0 ? undefined : usage,
+    upstreamId: vendorId(responseId),
   };
+}
+
+/** Why there is no candidate. */
+function feedbackRefusal(promptFeedback: unknown): Refusal {
+  if (isObject(promptFeedback)) return promptRefusal(promptFeedback.blockReason);
+  throw new ProviderError('shape', "The provider's answer holds nothing.", { billed: 'unknown' });
 }
 
 /**
  * The first finished picture that can be read; what the model draws while it thinks is marked as a thought, and no
  * result. Throws `shape` where there is none but such as cannot be read.
  */
-function pictureIn(candidate: unknown, answer: Answer): Pick<ImageEvent, 'image' | 'release'> | undefined {
+function pictureIn(
+  candidate: unknown,
+  { releaseOf }: Answer,
+): Pick<ImageEvent, 'image' | 'release'> | undefined {
   const { parts } = fieldsOf(fieldsOf(candidate).content);
   let isUnreadable = false;
   for (const part of Array.isArray(parts) ? parts : []) {
     const { thought, inlineData } = fieldsOf(part);
-    const { data, mimeType } = fieldsOf(inlineData);
-    if (thought === true || !(data instanceof Uint8Array) || data.length === 0) continue;
-    const { bytes, release } = answer.picture(data) ?? {};
-    if (bytes?.byteLength === 0) continue;
-    if (bytes !== undefined) {
-      return { image: { bytes, type: typeof mimeType === 'string' ? mimeType : 'image/png' }, release };
+    const { data: bytes, mimeType } = fieldsOf(inlineData);
+    if (thought === true || bytes === undefined) continue;
+    if (!(bytes instanceof Uint8Array)) {
+      isUnreadable = true;
+    } else if (bytes.byteLength > 0) {
+      const type = typeof mimeType === 'string' ? mimeType : 'image/png';
+      return { image: { bytes, type }, release: releaseOf(bytes) };
     }
-    isUnreadable = true;
   }
   if (!isUnreadable) return undefined;
   throw new ProviderError('shape', "The provider's answer holds a picture that cannot be read.", {
@@ -117,37 +134,36 @@ function pictureIn(candidate: unknown, answer: Answer): Pick<ImageEvent, 'image'
   });
 }
 
-function refusalOf(
-  candidate: unknown,
-  promptFeedback: unknown,
-): Pick<BlockedEvent, 'reason' | 'stage'> | undefined {
-  if (candidate === undefined) return promptRefusal(fieldsOf(promptFeedback).blockReason);
-  return finishRefusal(fieldsOf(candidate).finishReason);
-}
-
 /** Tokens by kind. Where Google does not say what they were for, they count as the dearest kind. */
 function usageOf(usageMetadata: unknown): TokenUsage | undefined {
   if (!isObject(usageMetadata)) return undefined;
   const input = count(usageMetadata.promptTokenCount);
   const output = count(usageMetadata.candidatesTokenCount);
-  const imageIn = countOf('IMAGE', usageMetadata.promptTokensDetails) ?? 0;
-  const imageOut = countOf('IMAGE', usageMetadata.candidatesTokensDetails) ?? output;
+  const imageIn = imagesIn(usageMetadata.promptTokensDetails) ?? 0;
+  const imageOut = imagesIn(usageMetadata.candidatesTokensDetails) ?? output;
   return {
     textIn: Math.max(0, input - imageIn),
     imageIn,
     imageOut,
-    textOut: Math.max(0, output - imageOut) + count(usageMetadata.thoughtsTokenCount ?? 0),
+    textOut: Math.max(0, output - imageOut) + count(usageMetadata.thoughtsTokenCount),
   };
 }
 
-/** The tokens of one modality; `undefined` when there is no account by modality. */
-function countOf(modality: string, details: unknown): number | undefined {
+/** How Google calls pictures, over gRPC and over REST. */
+const IMAGE: ReadonlySet<unknown> = new Set(['IMAGE', 2]);
+
+/** The tokens of pictures; `undefined` when there is no account by modality. */
+function imagesIn(details: unknown): number | undefined {
   if (!Array.isArray(details) || details.length === 0) return undefined;
-  const counted = details.map(fieldsOf).filter((detail) => detail.modality === modality);
-  return counted.reduce((sum, { tokenCount }) => sum + count(tokenCount), 0);
+  const images = details.map(fieldsOf).filter(({ modality }) => IMAGE.has(modality));
+  return images.reduce((sum, { tokenCount }) => sum + count(tokenCount), 0);
 }
 
-/** What is no number becomes NaN, which nobody mistakes for one. */
+/**
+ * ProtoJSON leaves out what is 0, and may write a number as text. What is none becomes NaN, which nobody mistakes for
+ * one.
+ */
 function count(value: unknown): number {
-  return typeof value === 'number' ? value : Number.NaN;
+  if (value === undefined || value === null) return 0;
+  return typeof value === 'number' || typeof value === 'string' ? Number(value) : Number.NaN;
 }

@@ -1,10 +1,11 @@
 /** Imagen: `predict`, whose requests and answers are free-form JSON wrapped in protobuf values. */
+import { decodeBase64 } from '../core/base64.js';
 import type { GenerateEvent } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
+import type { Answer, Ending, ServiceCall } from './imagen-call.js';
 import { defined, frameOf, labelsOf, outputOf, type RequestParts } from './imagen-request.js';
 import { raiRefusal } from './imagen-safety.js';
-import type { Answer, Ending, ServiceCall } from './imagen-transport.js';
-import { fieldsOf, type JsonObject } from './json-value.js';
+import { fieldsOf } from './json-value.js';
 
 /** The SDK's converters between JSON and protobuf values. */
 export interface ValueHelpers {
@@ -40,8 +41,10 @@ export function predictCalls(parts: RequestParts, helpers: ValueHelpers): readon
       parameters: helpers.toValue(parametersOf(parts, batch)),
       labels: labelsOf(parts.call),
     },
+    count: batch.count,
     places: { picture: 'bytesBase64Encoded', list: 'predictions', isProtoJson: false },
-    read: (answer) => readPredictions(answer, batch, helpers),
+    elementOf: (value) => predictionOf(value, helpers),
+    read: (answer) => readPredictions(answer, batch),
   }));
 }
 
@@ -79,57 +82,54 @@ function imagenSeed(seed: number): number {
  * `{}`, is Google's way to say that the others were withheld. One that is unreadable fails the call with `shape`,
  * but only after the good ones were yielded: they were paid for.
  */
-function* readPredictions(
-  { message, picture }: Answer,
+async function* readPredictions(
+  { elements, rest, releaseOf }: Answer,
   { first, count, seed }: Batch,
-  helpers: ValueHelpers,
-): Generator<GenerateEvent, Ending, undefined> {
-  const { predictions: found } = fieldsOf(message);
-  const predictions: unknown[] = Array.isArray(found) ? found : [];
-  const arrived = Math.min(predictions.length, count);
-  let unreadable = 0;
-  for (let place = 0; place < arrived; place += 1) {
-    const event = readPrediction(predictions[place], { index: first + place, seed, helpers, picture });
-    // The base64 text is the larger half of a picture: let it go before the next one.
-    predictions[place] = undefined;
-    if (event === undefined) unreadable += 1;
+): AsyncGenerator<GenerateEvent, Ending, undefined> {
+  let arrived = 0;
+  let isUnreadable = false;
+  for await (const prediction of elements) {
+    if (arrived === count) continue;
+    const event = readPrediction(prediction, { index: first + arrived, seed, releaseOf });
+    arrived += 1;
+    if (event === undefined) isUnreadable = true;
     else yield event;
   }
+  rest();
   const stage = arrived > 0 ? 'output' : 'unknown';
   for (let place = arrived; place < count; place += 1) {
     yield { type: 'blocked', index: first + place, reason: 'safety', stage };
   }
-  if (unreadable === 0) return {};
+  if (!isUnreadable) return {};
   throw new ProviderError('shape', "The provider's answer holds a picture that cannot be read.", {
     billed: 'unknown',
   });
 }
 
-interface PredictionPlace {
+interface PredictionPlace extends Pick<Answer, 'releaseOf'> {
   readonly index: number;
   readonly seed: number | undefined;
-  readonly helpers: ValueHelpers;
-  readonly picture: Answer['picture'];
 }
 
-function readPrediction(value: unknown, place: PredictionPlace): GenerateEvent | undefined {
-  const { index, seed, helpers, picture } = place;
-  const prediction = unwrapped(value, helpers);
-  if (prediction === undefined) return undefined;
-  const { bytesBase64Encoded, mimeType, prompt, raiFilteredReason } = prediction;
+function readPrediction(
+  prediction: unknown,
+  { index, seed, releaseOf }: PredictionPlace,
+): GenerateEvent | undefined {
+  const { bytesBase64Encoded: bytes, mimeType, prompt, raiFilteredReason } = fieldsOf(prediction);
   if (typeof raiFilteredReason === 'string')
     return { type: 'blocked', index, ...raiRefusal(raiFilteredReason) };
-  const read = typeof bytesBase64Encoded === 'string' ? picture(bytesBase64Encoded) : undefined;
-  if (read === undefined) return undefined;
-  const { bytes, release } = read;
+  if (!Buffer.isBuffer(bytes)) return undefined;
   const type = typeof mimeType === 'string' ? mimeType : 'image/png';
   const revisedPrompt = typeof prompt === 'string' && prompt !== '' ? prompt : undefined;
-  return { type: 'image', index, image: { bytes, type }, revisedPrompt, seed, release };
+  return { type: 'image', index, image: { bytes, type }, revisedPrompt, seed, release: releaseOf(bytes) };
 }
 
-function unwrapped(value: unknown, { fromValue }: ValueHelpers): JsonObject | undefined {
+/** A prediction that is a protobuf value. */
+function predictionOf(value: unknown, { fromValue }: ValueHelpers): unknown {
   try {
-    return fieldsOf(fromValue(fieldsOf(value)));
+    const prediction = fieldsOf(fromValue(fieldsOf(value)));
+    const { bytesBase64Encoded: text } = prediction;
+    return { ...prediction, bytesBase64Encoded: typeof text === 'string' ? decodeBase64(text) : undefined };
   } catch {
     return undefined;
   }

@@ -55,9 +55,8 @@ export function raiRefusal(text: string): Refusal {
 }
 
 /**
- * Enum values of Google arrive as names where the SDK knows them and as numbers where it does not, because both
- * transports send numbers. Majors 6 and 7 know no finish reason beyond 10; the names of the others are those of
- * the Python SDK's newer `content.proto`.
+ * Enum values of Google arrive over REST as numbers, and over gRPC as names where the SDK knows them. Majors 6 and 7
+ * know no finish reason beyond 10; the names of the others are those of the Python SDK's newer `content.proto`.
  */
 function byNameAndNumber(rows: readonly (readonly [name: string, number: number, reason: string])[]) {
   return new Map<unknown, string>(
@@ -90,10 +89,10 @@ const BLOCK_REASONS = byNameAndNumber([
 ]);
 
 /**
- * Neither is a refusal: the model stopped as it should, and wrote an excuse instead of drawing; or a server sent a
- * finish reason as a name, which the SDK turns into "unspecified" when it does not know it.
+ * Neither is a refusal: the model stopped as it should, and wrote an excuse instead of drawing; or nothing is said,
+ * which ProtoJSON leaves out.
  */
-const UNSAID: ReadonlySet<unknown> = new Set(['STOP', 1, 'FINISH_REASON_UNSPECIFIED', 0]);
+const UNSAID: ReadonlySet<unknown> = new Set(['STOP', 1, 'FINISH_REASON_UNSPECIFIED', 0, undefined, null]);
 
 /** The meaning of a finish reason of an answer without a picture; `undefined` when it is no matter of safety. */
 export function finishRefusal(finishReason: unknown): Refusal | undefined {

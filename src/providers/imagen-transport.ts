@@ -4,16 +4,11 @@
  * codes to retry is empty for both.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { decodeBase64 } from '../core/base64.js';
-import type { EndEvent, GenerateCall, GenerateEvent } from '../core/provider.js';
-import { preparationFailure } from './imagen-errors.js';
-import {
-  type AnswerReading,
-  createMarkedPictures,
-  type PicturePlaces,
-  type ReadPicture,
-  readAnswer,
-} from './imagen-rest-answer.js';
+import type { GenerateCall } from '../core/provider.js';
+import type { Answer, ServiceCall } from './imagen-call.js';
+import { failedAnswer, preparationFailure } from './imagen-errors.js';
+import { readAnswer } from './imagen-rest-answer.js';
+import { fieldsOf } from './json-value.js';
 
 /** What is used of the SDK's credentials. */
 export interface SdkAuth {
@@ -33,34 +28,12 @@ export interface SdkClient {
   close(): Promise<void>;
 }
 
-/** What a read answer says beside its pictures. */
-export type Ending = Pick<EndEvent, 'usage' | 'upstreamId'>;
-
-/** One call of the service, and how to read what comes back. */
-export interface ServiceCall {
-  /** The method. */
-  readonly rpc: 'predict' | 'generateContent';
-  /** The field of the request that holds the resource, and the resource: Google routes by it. */
-  readonly routing: readonly [field: string, resource: string];
-  /** The request, as the SDK takes it. */
-  readonly request: object;
-  /** Where an answer has its pictures if it is JSON. */
-  readonly places: PicturePlaces;
-  /** Reads the pictures of an answer, which is not believed. */
-  readonly read: (answer: Answer) => Generator<GenerateEvent, Ending, undefined>;
-}
-
-/** What comes back. */
-export interface Answer {
-  /** The answer, as the SDK has it. */
-  readonly message: unknown;
-  /** The picture for which the message has this text or these bytes; `undefined` for one that cannot be read. */
-  readonly picture: (found: string | Uint8Array) => ReadPicture | undefined;
-}
-
 /** Sends calls. */
 export interface Transport {
-  /** Sends one and resolves with the answer. Rejects with the signal's reason once it aborts. */
+  /**
+   * Sends one and resolves with the answer, over REST when it begins. Rejects with the signal's reason once it aborts;
+   * so do the elements of the answer.
+   */
   send(call: ServiceCall, parts: SendParts): Promise<Answer>;
   /** Loads and connects what the first call would load and connect. */
   warmup(): Promise<void>;
@@ -101,19 +74,26 @@ export function grpcTransport(createClient: CreateClient): Transport {
     async send(call, { signal }) {
       const client = await abortable(ready(), signal);
       const message = await invoke(client, call, { signal, timeout: TIMEOUT_MS.grpc });
-      return { message, picture: pictureOf };
+      return {
+        elements: elementsOf(message, call),
+        rest: () => fieldsOf(message),
+        releaseOf: () => undefined,
+      };
     },
   };
 }
 
-function pictureOf(found: string | Uint8Array): ReadPicture | undefined {
-  const bytes = typeof found === 'string' ? decodeBase64(found) : found;
-  return bytes && { bytes };
+async function* elementsOf(message: unknown, { places, elementOf }: ServiceCall): AsyncGenerator<unknown> {
+  const { [places.list]: found } = fieldsOf(message);
+  const list: unknown[] = Array.isArray(found) ? found : [];
+  // Each is let go before the next one: the base64 text is the larger half of a picture.
+  while (list.length > 0) yield elementOf(list.shift());
 }
 
 /**
  * Speaks REST by the router's `fetch`, so that the bounds on what goes in and out are the router's. The SDK sends
  * by its credentials' `fetch`; in their place stands one that knows, by the asynchronous context, whose call it is.
+ * It keeps the answer and gives the SDK an empty one.
  */
 export function restTransport(createClient: CreateClient): Transport {
   const calls = new AsyncLocalStorage<Sending>();
@@ -125,13 +105,12 @@ export function restTransport(createClient: CreateClient): Transport {
     close,
     warmup: async () => void (await ready()),
     async send(call, parts) {
-      const client = await abortable(ready(), parts.signal);
-      const pictures = createMarkedPictures();
-      const sending = { call: parts.call, places: call.places, pictures };
-      const message = await calls.run(sending, () =>
-        invoke(client, call, { signal: parts.signal, timeout: TIMEOUT_MS.rest }),
-      );
-      return { message, picture: pictures.at };
+      const { signal } = parts;
+      const client = await abortable(ready(), signal);
+      const sending: Sending = { ...parts, response: undefined };
+      await calls.run(sending, () => invoke(client, call, { signal, timeout: TIMEOUT_MS.rest }));
+      if (sending.response === undefined) throw new Error('the SDK sent nothing');
+      return readAnswer(sending.response, call);
     },
   };
 }
@@ -203,23 +182,26 @@ interface SdkFetchInit {
   readonly method: string;
   readonly headers: Headers;
   readonly body: string;
-  readonly signal: AbortSignal;
 }
 
-interface Sending extends AnswerReading {
-  readonly call: GenerateCall;
+interface Sending extends SendParts {
+  response: Response | undefined;
 }
 
 function guardedAuth(auth: SdkAuth, calls: AsyncLocalStorage<Sending>): SdkAuth & { fetch: unknown } {
   return {
     getRequestHeaders: (url) => auth.getRequestHeaders(url),
-    async fetch(url: string, { method, headers, body, signal }: SdkFetchInit): Promise<object> {
+    async fetch(url: string, { method, headers, body }: SdkFetchInit): Promise<object> {
       const sending = calls.getStore();
       if (sending === undefined) throw new Error('only calls of this provider are sent');
       const sent = new Headers(headers);
       for (const [name, value] of await tokenHeaders(auth, url)) sent.set(name, value);
-      const response = await sending.call.fetch(url, { method, headers: sent, body, signal });
-      return await readAnswer(response, sending);
+      const { call, signal } = sending;
+      // The SDK's own signal ends with its part, which is the smaller one.
+      const response = await call.fetch(url, { method, headers: sent, body, signal });
+      if (response.status !== 200) throw failedAnswer(response, await response.text());
+      sending.response = response;
+      return { ok: true, status: 200, arrayBuffer: async () => Buffer.from('{}') };
     },
   };
 }

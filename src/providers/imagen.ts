@@ -8,6 +8,7 @@ import { helpers, PredictionServiceClient } from '@google-cloud/aiplatform';
 import type { GenerateCall, GenerateEvent, Provider } from '../core/provider.js';
 import { ConfigError, ProviderError } from '../errors.js';
 import { type Reading, readAll } from './imagen-answers.js';
+import type { ServiceCall } from './imagen-call.js';
 import { googleCatalog, type ModelAddition } from './imagen-catalog.js';
 import { contentCall } from './imagen-content.js';
 import { checkOptions, type OptionRule, oneOf, textLike } from './imagen-options.js';
@@ -19,7 +20,6 @@ import {
   restTransport,
   type SdkClient,
   type SendParts,
-  type ServiceCall,
 } from './imagen-transport.js';
 
 export type { ModelAddition, PersonGeneration, SafetySetting };

@@ -3,8 +3,7 @@ import { giveBack } from '../core/memory.js';
 import type { ImageEvent, TokenUsage } from '../core/provider.js';
 import { ProviderError } from '../errors.js';
 import { isObject, type JsonObject } from './json-value.js';
-import { createPictureJson } from './picture-json.js';
-import { bodyOf } from './upstream.js';
+import { readPictureAnswer } from './picture-answer.js';
 
 /** What was asked, as far as reading the answer depends on it. */
 export interface Expected {
@@ -25,39 +24,19 @@ export async function* readImages(
 ): AsyncGenerator<ImageEvent, TokenUsage | undefined, undefined> {
   let index = -1;
   let isUnreadable = false;
-  const answer = createPictureJson({
-    picture: 'b64_json',
-    list: 'data',
-    expectedBytes: shareOf(response, n),
-  });
-  for await (const chunk of bodyOf(response)) {
-    for (const item of parsed(() => answer.write(chunk), response)) {
-      index += 1;
-      if (index >= n) continue;
-      const picture = isObject(item) ? readPicture(item, type) : undefined;
-      if (picture === undefined) isUnreadable = true;
-      else yield { type: 'image', index, ...picture };
-    }
+  const malformed = () => shapeError('is not a list of pictures', response);
+  const answer = readPictureAnswer(response, { picture: 'b64_json', list: 'data', count: n, malformed });
+  for await (const item of answer.elements) {
+    index += 1;
+    if (index >= n) continue;
+    const picture = isObject(item) ? readPicture(item, type) : undefined;
+    if (picture === undefined) isUnreadable = true;
+    else yield { type: 'image', index, ...picture };
   }
-  const rest = parsed(() => answer.end(), response);
-  if (!isObject(rest) || !Array.isArray(rest.data)) throw shapeError('is not a list of pictures', response);
+  const rest = answer.rest();
+  if (!isObject(rest) || !Array.isArray(rest.data)) throw malformed();
   if (isUnreadable) throw shapeError('holds a picture that cannot be read', response);
   return readUsage(rest.usage);
-}
-
-/** About how many bytes each of `n` pictures has, where the answer says how long it is. */
-function shareOf({ headers }: Response, n: number): number | undefined {
-  const length = Number(headers.get('content-length') ?? Number.NaN);
-  return length > 0 && !headers.has('content-encoding') ? Math.ceil((length / n) * 0.75) : undefined;
-}
-
-/** What a step of parsing answers. A `SyntaxError` tells of the answer's text: it becomes our own words. */
-function parsed<T>(step: () => T, response: Response): T {
-  try {
-    return step();
-  } catch {
-    throw shapeError('is not a list of pictures', response);
-  }
 }
 
 /** The failure of an answer that is not what OpenAI documents. */

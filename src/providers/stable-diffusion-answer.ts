@@ -1,9 +1,8 @@
 /** Reading answers with pictures in them, which are as `createPictureJson` has them. */
-
+import type { ProviderError } from '../errors.js';
 import { isObject } from './json-value.js';
-import { createPictureJson } from './picture-json.js';
+import { readPictureAnswer } from './picture-answer.js';
 import { shapeError } from './stable-diffusion-errors.js';
-import { bodyOf } from './upstream.js';
 
 /** Where an answer has its pictures. */
 export interface PicturePlace {
@@ -21,9 +20,9 @@ export async function* readList(
   response: Response,
   { list, picture }: PicturePlace,
 ): AsyncGenerator<unknown, void, undefined> {
-  const answer = createPictureJson({ picture, list });
-  for await (const chunk of bodyOf(response)) yield* parsed(() => answer.write(chunk));
-  const rest = parsed(answer.end);
+  const answer = readPictureAnswer(response, { picture, list, malformed });
+  yield* answer.elements;
+  const rest = answer.rest();
   if (!isObject(rest) || !Array.isArray(rest[list])) throw shapeError('is not a list of pictures');
 }
 
@@ -32,15 +31,11 @@ export async function* readList(
  * is no JSON.
  */
 export async function readWhole(response: Response, picture: string): Promise<unknown> {
-  const answer = createPictureJson({ picture });
-  for await (const chunk of bodyOf(response)) parsed(() => answer.write(chunk));
-  return parsed(answer.end);
+  const answer = readPictureAnswer(response, { picture, malformed });
+  for await (const _ of answer.elements);
+  return answer.rest();
 }
 
-function parsed<T>(step: () => T): T {
-  try {
-    return step();
-  } catch {
-    throw shapeError('is not JSON');
-  }
+function malformed(): ProviderError {
+  return shapeError('is not JSON');
 }

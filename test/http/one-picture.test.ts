@@ -1,13 +1,14 @@
 /** A request holds one picture at a time: whatever becomes of them, each is let go before the next is read. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { request } from 'node:http';
+import { request, type ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { Provider } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
+import { type ClientOptions, imagen } from '../../src/providers/imagen.js';
 import { openai } from '../../src/providers/openai.js';
 import { stableDiffusion } from '../../src/providers/stable-diffusion.js';
 import { memoryStorage } from '../../src/storage/memory.js';
@@ -27,10 +28,9 @@ const noise = await hugeNoise(EDGE);
 /** The next picture, which is on its way already when one is done, and room for them that grew faster than they did. */
 const MOST_MORE_BYTES = noise.byteLength * 3;
 
-const picture = { b64_json: noise.toString('base64') };
-const answer = Buffer.from(
-  JSON.stringify({ created: 1, data: Array.from({ length: COUNT }, () => picture) }),
-);
+const data = noise.toString('base64');
+const answer = Buffer.from(JSON.stringify({ created: 1, data: Array(COUNT).fill({ b64_json: data }) }));
+const prediction = Buffer.from(JSON.stringify({ bytesBase64Encoded: data, mimeType: 'image/png' }));
 const PREVIEWS = 3;
 const stream = Buffer.from(streamFrames({ image: noise, previews: PREVIEWS }).join(''));
 
@@ -39,6 +39,13 @@ const ADAPTERS = {
   'openai/gpt-image-1': (url: string) => openai({ apiKey: 'secret', baseURL: url }),
   'stability/sd-xl': (url: string) =>
     stableDiffusion({ url: new URL(url).origin, protocol: 'openai', models: [{ maxImages: COUNT }] }),
+  'google/imagen-4': (url: string) =>
+    imagen({
+      project: 'easel',
+      transport: 'rest',
+      apiEndpoint: new URL(url).host,
+      clientOptions: { protocol: 'http', apiKey: 'key-of-nothing' } as ClientOptions,
+    }),
 } as const satisfies Readonly<Record<string, (url: string) => Provider>>;
 
 /**
@@ -49,11 +56,15 @@ async function watchedProvider(t: TestContext, model: keyof typeof ADAPTERS) {
   const upstream = await createOpenAIUpstream();
   t.after(() => upstream.close());
   upstream.respondWith((asked, res) => {
-    const isStream = jsonBody(asked).stream === true;
-    res.setHeader('Content-Type', isStream ? 'text/event-stream' : 'application/json');
-    res.end(isStream ? stream : answer);
+    const { stream: isStream, parameters } = jsonBody(asked);
+    res.setHeader('Content-Type', isStream === true ? 'text/event-stream' : 'application/json');
+    if (parameters === undefined) res.end(isStream === true ? stream : answer);
+    else sendPredictions(Number(Object(parameters).sampleCount), res);
   });
   const inner = ADAPTERS[model](upstream.url);
+  t.after(() => inner.close?.());
+  // Google's SDK fills memory with definitions of its protocol.
+  await inner.warmup?.();
   const heldBytes: number[] = [];
   const provider: Provider = {
     ...inner,
@@ -65,6 +76,15 @@ async function watchedProvider(t: TestContext, model: keyof typeof ADAPTERS) {
     },
   };
   return { provider, heldBytes };
+}
+
+/** An answer of Imagen. */
+function sendPredictions(count: number, response: ServerResponse): void {
+  for (let place = 0; place < count; place += 1) {
+    response.write(place === 0 ? '{"predictions":[' : ',');
+    response.write(prediction);
+  }
+  response.end(']}');
 }
 
 /** Bytes of everything that somebody refers to. */
@@ -110,9 +130,10 @@ const WAYS = {
     },
   },
   'stability/sd-xl': ANSWERS,
+  'google/imagen-4': ANSWERS,
 } as const;
 
-for (const model of ['openai/gpt-image-1', 'stability/sd-xl'] as const) {
+for (const model of ['openai/gpt-image-1', 'stability/sd-xl', 'google/imagen-4'] as const) {
   for (const [what, { verify, body }] of Object.entries(WAYS[model])) {
     test(`of pictures of ${model} that are ${what} one is held at a time`, async (t) => {
       const { provider, heldBytes } = await watchedProvider(t, model);

@@ -274,6 +274,31 @@ overBoth('every face of a refusal by Gemini is blocked with its reason and stage
   }
 });
 
+test('over REST Gemini may say in ProtoJSON what it refuses and counts, with and without what is 0', async (t) => {
+  const { provider, upstream, model } = await startFor(t, 'rest');
+  const outcome = (json: object) => {
+    upstream.respondWith(only({ json }));
+    return outcomeOf(provider, generateCall(model('nano-banana-2.1')));
+  };
+  for (const [json, reason, stage] of [
+    [{ candidates: [{ finishReason: 'IMAGE_SAFETY' }] }, 'safety', 'output'],
+    [{ candidates: [{}] }, 'no picture', 'unknown'],
+    [{ promptFeedback: { blockReason: 'BLOCKLIST' } }, 'blocklist', 'input'],
+  ] as const) {
+    const { events } = await outcome(json);
+    assert.deepEqual(events[0], { type: 'blocked', index: 0, reason, stage }, JSON.stringify(json));
+  }
+  const usageMetadata = {
+    promptTokenCount: '12',
+    candidatesTokenCount: 1_130,
+    promptTokensDetails: [{ modality: 'IMAGE' }],
+    candidatesTokensDetails: [{ modality: 'IMAGE', tokenCount: '1120' }],
+  };
+  const { events } = await outcome({ candidates: [{ content: { parts: [inlineData()] } }], usageMetadata });
+  const usage = { textIn: 12, imageIn: 0, imageOut: 1_120, textOut: 10 };
+  assert.deepEqual(events.at(-1), { type: 'end', usage, upstreamId: undefined });
+});
+
 test('a picture of Gemini that cannot be read over REST fails the call', async (t) => {
   const { provider, upstream, model } = await startFor(t, 'rest');
   for (const data of ['not base64!', 'A', 'A===', 'AA=A', null]) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import {
   createRecorder,
   type GoogleAnswer,
@@ -13,7 +14,8 @@ import {
 /** An answer of any status and body. */
 export interface HttpAnswer {
   readonly httpStatus: number;
-  readonly text: string;
+  /** Whole, or piece by piece; what a piece throws cuts the connection. */
+  readonly text: string | AsyncIterable<string>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -53,7 +55,9 @@ function send(answer: GoogleAnswer, response: ServerResponse): void {
 function sendJson(body: object, response: ServerResponse): void {
   const { httpStatus, text, headers } = 'httpStatus' in body ? (body as HttpAnswer) : plain(body);
   response.writeHead(httpStatus, { 'content-type': 'application/json', ...headers });
-  response.end(text);
+  if (typeof text === 'string') response.end(text);
+  // What goes wrong is seen by whoever asked.
+  else pipeline(text, response).catch(() => undefined);
 }
 
 function plain(body: object): HttpAnswer {
