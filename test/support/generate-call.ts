@@ -49,7 +49,7 @@ export interface Outcome {
 
 /** What an event says, without the way to free its memory. */
 export function saidBy(event: GenerateEvent): GenerateEvent {
-  if (event.type !== 'image') return event;
+  if (event.type !== 'image' && event.type !== 'preview') return event;
   const { release: _, ...said } = event;
   return said;
 }
