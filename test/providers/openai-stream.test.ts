@@ -133,7 +133,8 @@ test('a preview arrives while the picture is still being drawn', { timeout: 10_0
     response.end(last);
   });
   const events = begin();
-  assert.deepEqual((await events.next()).value, preview(0));
+  const { value: first } = await events.next();
+  assert.deepEqual(first && saidBy(first), preview(0));
   drawn.dispatchEvent(new Event('drawn'));
   const { value: picture } = await events.next();
   assert.deepEqual(picture && saidBy(picture), PICTURE);
@@ -381,7 +382,8 @@ for (const guarded of [true, false]) {
     const controller = new AbortController();
     const { signal } = controller;
     const events = begin(guarded ? { signal } : { signal, fetch });
-    assert.deepEqual((await events.next()).value, preview(0));
+    const { value: first } = await events.next();
+    assert.deepEqual(first && saidBy(first), preview(0));
     const next = events.next();
     const reason = new Error('the client left');
     controller.abort(reason);
