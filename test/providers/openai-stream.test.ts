@@ -133,8 +133,8 @@ test('a preview arrives while the picture is still being drawn', { timeout: 10_0
     response.end(last);
   });
   const events = begin();
-  const { value: first } = await events.next();
-  assert.deepEqual(first && saidBy(first), preview(0));
+  const { value: arrived } = await events.next();
+  assert.deepEqual(arrived && saidBy(arrived), preview(0));
   drawn.dispatchEvent(new Event('drawn'));
   const { value: picture } = await events.next();
   assert.deepEqual(picture && saidBy(picture), PICTURE);
@@ -382,8 +382,8 @@ for (const guarded of [true, false]) {
     const controller = new AbortController();
     const { signal } = controller;
     const events = begin(guarded ? { signal } : { signal, fetch });
-    const { value: first } = await events.next();
-    assert.deepEqual(first && saidBy(first), preview(0));
+    const { value: arrived } = await events.next();
+    assert.deepEqual(arrived && saidBy(arrived), preview(0));
     const next = events.next();
     const reason = new Error('the client left');
     controller.abort(reason);
