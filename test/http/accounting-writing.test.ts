@@ -115,16 +115,15 @@ test('rows that cannot be written by the end of close() are told, whole', async 
   );
 });
 
-test('close() waits no longer for a row that a store which answers refuses again and again', async (t) => {
+test('close() waits no longer for a row that a store which answers refuses again and again', {
+  timeout: 60_000,
+}, async (t) => {
   const usage = storeThat(async () => {
     throw new Error('constraint violated');
   });
-  const app = await createTestApp(t, { usage, limits: { drainMs: 60_000 } });
+  const app = await createTestApp(t, { usage, limits: { drainMs: 600_000 } });
   await app.native({ ...DRAW, n: 2 }).expect(200);
-  const startedAt = performance.now();
   await app.router.close();
-  const tookMs = performance.now() - startedAt;
-  assert.ok(tookMs < 30_000, `it took ${tookMs} ms`);
   assert.deepEqual(
     app.eventsOf('usage.lost').map(({ reason, rows }) => [reason, rows.map(({ images }) => images)]),
     [['refused', [2]]],

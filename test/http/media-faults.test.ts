@@ -83,12 +83,16 @@ test('of requests in line on a connection only the first has its picture open, a
   assert.equal(storage.opened(), 1);
 });
 
-test('a client that left while its requests in line were still with the host is not waited for', async (t) => {
+test('a client that left while its requests in line were still with the host is not waited for', {
+  timeout: 60_000,
+}, async (t) => {
   const storage = countingStorage(memoryStorage());
   const held: (() => void)[] = [];
   let holds = false;
   const app = await createTestApp(t, {
     storage,
+    // Longer than the test may take.
+    limits: { drainMs: 600_000 },
     before: (host) => {
       host.use((_req, _res, next) => {
         if (holds) held.push(next);
@@ -104,10 +108,7 @@ test('a client that left while its requests in line were still with the host is 
   socket.destroy();
   await sleep(100);
   for (const proceed of held) proceed();
-  const began = performance.now();
   await app.router.close();
-  const took = performance.now() - began;
-  assert.ok(took < 10_000, `closing took ${took} ms, as if there were somebody to be waited for`);
   await until(() => storage.open() === 0);
 });
 
