@@ -26,8 +26,9 @@ async function* inSlices(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 /**
  * Sends a body. The next chunk is asked for once the connection has taken the one before: a slow reader holds a single
- * chunk, over TLS 256 KiB of it. Resolves when all is sent, or when the client has left, which ends the iteration; throws what the body throws,
- * and the error of a damaged object where it has another length than announced: no byte too many is written.
+ * chunk, over TLS 256 KiB of it. Resolves when all is sent, or when the client has left, which ends the iteration;
+ * throws what the body throws, and the error of a damaged object where it has another length than announced: no byte
+ * too many is written.
  *
  * By hand instead of by `pipeline()`, which reads ahead and costs half of what a small picture does.
  */

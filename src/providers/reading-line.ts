@@ -14,7 +14,8 @@ interface Waiting {
 
 // Answers without large pictures have no more, and do not wait.
 const FIRST_BYTES = 128 * 1024;
-// What takes about a millisecond where there is little to do with it, and several rounds of the event loop where there is more.
+// What takes about a millisecond where there is little to do with it, and several rounds of the event loop where there
+// is more.
 const TURN_BYTES = 512 * 1024;
 // So often it is the turn of whoever has waited longest: an older answer may never end.
 const FAIR_TURN = 8;

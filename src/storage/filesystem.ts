@@ -36,8 +36,8 @@ const ORPHAN_GRACE_MS = 3_600_000;
 /**
  * Makes a storage that keeps each object as one file below `root`, facts and bytes together. A `put` that resolved
  * survives a power cut; one that did not is never seen, whatever killed it. Reading opens one file and looks it up
- * once; one of up to 4 MiB that is lent again within a short while is looked up and, unless it changed, sent from memory
- * (32 MiB at most). The body of a `get` holds the file open until it is read, ended by `return()` or aborted.
+ * once; one of up to 4 MiB that is lent again within a short while is looked up and, unless it changed, sent from
+ * memory (32 MiB at most). The body of a `get` holds the file open until it is read, ended by `return()` or aborted.
  *
  * Throws a `ConfigError` for a wrong `root`. Its methods throw a `TypeError` for a key outside the router's grammar
  * and a `STORAGE_ERROR`, whose cause is the system's error, for a full, read-only or failing disk and for an object

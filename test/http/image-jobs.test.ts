@@ -4,16 +4,11 @@ import { type TestContext, test } from 'node:test';
 import { createInflate, type Inflate } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import { imageJobs } from '../../src/pipeline/gate.js';
-import { createTestApp, testModel } from '../support/app.js';
+import { createTestApp, onlySize, testModel } from '../support/app.js';
 import { picture } from '../support/pictures.js';
 
 const REQUESTS = 12;
 const EDGE = 512;
-const SIZES = {
-  kind: 'list',
-  values: [{ width: EDGE, height: EDGE }],
-  default: { width: EDGE, height: EDGE },
-} as const;
 
 /** Sees what sharp is told to do and what is inflated, and counts what there is at once. */
 function watchJobs(t: TestContext): { readonly most: () => number } {
@@ -64,7 +59,7 @@ for (const [which, fields] of Object.entries(WAYS)) {
     const bytes = await picture('png', { width: EDGE, height: EDGE });
     const app = await createTestApp(t, {
       placeholder: {
-        models: [testModel({ sizes: SIZES, maxImages: 2 })],
+        models: [testModel({ sizes: onlySize(EDGE), maxImages: 2 })],
         tamper: () => ({ bytes, type: 'image/png' }),
       },
     });

@@ -5,7 +5,7 @@ import { IncomingMessage, type RequestListener, ServerResponse } from 'node:http
 import { type Duplex, Writable } from 'node:stream';
 import { test } from 'node:test';
 import { filesystem } from '../../src/storage/filesystem.js';
-import { createTestApp, TEST_KEY, testModel } from '../support/app.js';
+import { createTestApp, onlySize, TEST_KEY, testModel } from '../support/app.js';
 import { LINK_SECRET, place } from '../support/media.js';
 import { noise } from '../support/pictures.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -13,11 +13,6 @@ import { temporaryFolder } from '../support/temporary-folder.js';
 /** Closing waits longer for a request that does not end. */
 const SOON = { timeout: 20_000 };
 const EDGE = 1024;
-const SIZES = {
-  kind: 'list',
-  values: [{ width: EDGE, height: EDGE }],
-  default: { width: EDGE, height: EDGE },
-} as const;
 const picture = await noise(EDGE);
 
 /** What stands in place of a connection; it keeps what it is given, and not copies of it. */
@@ -86,7 +81,7 @@ for (const [what, keeper] of Object.entries(KEEPERS)) {
   test(`pictures in an answer arrive in ${what}`, SOON, async (t) => {
     const { app, router } = await createTestApp(t, {
       placeholder: {
-        models: [testModel({ sizes: SIZES })],
+        models: [testModel({ sizes: onlySize(EDGE) })],
         tamper: () => ({ bytes: picture, type: 'image/png' }),
       },
       pictures: { verify: 'container' },

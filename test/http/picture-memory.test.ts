@@ -8,17 +8,12 @@ import type { Provider } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { type PlaceholderOptions, placeholder } from '../../src/providers/placeholder.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, testModel } from '../support/app.js';
+import { createTestApp, onlySize, testModel } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
 import { manifestStore } from '../support/metadata.js';
 import { noise, pngChunk, withPngChunks } from '../support/pictures.js';
 
 const EDGE = 512;
-const SIZES = {
-  kind: 'list',
-  values: [{ width: EDGE, height: EDGE }],
-  default: { width: EDGE, height: EDGE },
-} as const;
 
 /** More bytes than are worth giving back; copied, because those that sharp allocates cannot be taken away. */
 const NOISE = Buffer.from(await noise(EDGE));
@@ -29,7 +24,7 @@ function lender(options: PlaceholderOptions = {}): {
   readonly returned: () => number;
 } {
   let returned = 0;
-  const drawing = placeholder({ ...options, models: [testModel({ sizes: SIZES })] });
+  const drawing = placeholder({ ...options, models: [testModel({ sizes: onlySize(EDGE) })] });
   const provider: Provider = {
     ...drawing,
     async *generate(call) {
@@ -100,7 +95,7 @@ test('bytes of a provider that wants them not back are left alone', async (t) =>
   const app = await createTestApp(t, {
     placeholder: {
       tamper: () => ({ bytes: NOISE, type: 'image/png' }),
-      models: [testModel({ sizes: SIZES })],
+      models: [testModel({ sizes: onlySize(EDGE) })],
     },
     pictures: { verify: 'container' },
   });
@@ -130,7 +125,7 @@ function signer() {
         }
       }
     },
-    { models: [testModel({ sizes: SIZES })], contentCredentials: true },
+    { models: [testModel({ sizes: onlySize(EDGE) })], contentCredentials: true },
   );
   return { provider, signed, freedLengths: () => freed.map(({ byteLength }) => byteLength) };
 }

@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { removeLeftovers } from '../../src/core/spool-folder.js';
 import { inOrder } from '../../src/http/order.js';
 import { createShelf, type PictureEvent } from '../../src/http/shelf.js';
-import { createTestApp, testModel, until } from '../support/app.js';
+import { createTestApp, onlySize, testModel, until } from '../support/app.js';
 import { altered } from '../support/hostile-providers.js';
 import { noise } from '../support/pictures.js';
 import { framesOf, openAnswer } from '../support/sse.js';
@@ -87,8 +87,7 @@ test('the last picture of a stream waits in a file too, if it is of more than fo
   const edge = 1536;
   const bytes = await noise(edge);
   const drawn = await sharp(bytes).raw().toBuffer();
-  const size = { width: edge, height: edge };
-  const models = [testModel({ maxImages: 1, sizes: { kind: 'list', values: [size], default: size } })];
+  const models = [testModel({ maxImages: 1, sizes: onlySize(edge) })];
   let calls = 0;
   let letGo = () => {};
   const held = new Promise<void>((resolve) => {

@@ -9,16 +9,16 @@ import express, { type Express, type Request, type Response } from 'express';
 import sharp from 'sharp';
 import { handle } from '../../src/http/handle.js';
 import { sendPieces } from '../../src/http/pieces.js';
-import { createTestApp, TEST_KEY, type TestApp, testModel } from '../support/app.js';
+import type { PlaceholderOptions } from '../../src/providers/placeholder.js';
+import { createTestApp, onlySize, TEST_KEY, type TestApp, testModel } from '../support/app.js';
 import { noise } from '../support/pictures.js';
 
 const EDGE = 1024;
-const SIZES = {
-  kind: 'list',
-  values: [{ width: EDGE, height: EDGE }],
-  default: { width: EDGE, height: EDGE },
-} as const;
 const bytes = await noise(EDGE);
+const NOISY: PlaceholderOptions = {
+  models: [testModel({ sizes: onlySize(EDGE) })],
+  tamper: () => ({ bytes, type: 'image/png' }),
+};
 
 /** More than what is written at once, and a fraction of a picture. */
 const MOST_LENGTH = 256 * 1024;
@@ -69,10 +69,7 @@ for (const [what, [path, body]] of Object.entries(BODIES)) {
   test(`${what} is written in pieces, and none before the connection took those before`, async (t) => {
     let writes: Writes | undefined;
     const app = await createTestApp(t, {
-      placeholder: {
-        models: [testModel({ sizes: SIZES })],
-        tamper: () => ({ bytes, type: 'image/png' }),
-      },
+      placeholder: NOISY,
       pictures: { verify: 'container' },
       before: (host) => {
         writes = watch(host);
@@ -120,7 +117,7 @@ for (const [what, asking] of Object.entries(BODIES)) {
   test(`what was written of ${what} is freed when the connection has taken it, and not before`, async (t) => {
     const written: Uint8Array[] = [];
     const app = await createTestApp(t, {
-      placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+      placeholder: NOISY,
       pictures: { verify: 'container' },
       before: (host) =>
         host.use((req, _res, next) => {
@@ -160,7 +157,7 @@ function keepAll(_req: Request, res: Response, next: () => void): void {
 
 test('a host that keeps what is written, whatever it says of it, is not deprived of it', async (t) => {
   const app = await createTestApp(t, {
-    placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+    placeholder: NOISY,
     pictures: { verify: 'container' },
     before: (host) => host.use(keepAll),
   });
@@ -199,7 +196,7 @@ for (const [what, [path, body]] of Object.entries(ANSWERS)) {
     test(`${what} of ${which} pictures is not hashed for an ETag`, async (t) => {
       let hashed = 0;
       const app = await createTestApp(t, {
-        placeholder: { models: [testModel(tamper ? { sizes: SIZES } : {})], tamper },
+        placeholder: { models: [testModel(tamper ? { sizes: onlySize(EDGE) } : {})], tamper },
         pictures: { verify: 'container' },
         before: (host) =>
           host.set('etag', () => {
@@ -220,7 +217,7 @@ for (const [what, [path, body]] of Object.entries(ANSWERS)) {
 
 test('a host that puts writing functions of its own into answers, as those that compress, need not know of callbacks', async (t) => {
   const app = await createTestApp(t, {
-    placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+    placeholder: NOISY,
     pictures: { verify: 'container' },
     before: (host) =>
       host.use((_req, res, next) => {
@@ -306,7 +303,7 @@ for (const [who, before] of [
   test(`${who} that takes nothing of it for two minutes is let go of`, { timeout: 20_000 }, async (t) => {
     let watched: Watched | undefined;
     const app = await createTestApp(t, {
-      placeholder: { models: [testModel({ sizes: SIZES })], tamper: () => ({ bytes, type: 'image/png' }) },
+      placeholder: NOISY,
       pictures: { verify: 'container' },
       before(host) {
         host.get('/never', () => undefined);

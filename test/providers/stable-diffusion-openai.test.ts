@@ -7,7 +7,7 @@ import { imageCount, monthly, usd } from '../../src/core/windows.js';
 import { isProviderError } from '../../src/errors.js';
 import { type ModelOffer, stableDiffusion } from '../../src/providers/stable-diffusion.js';
 import { memoryStorage } from '../../src/storage/memory.js';
-import { createTestApp, until } from '../support/app.js';
+import { createTestApp, onlySize, until } from '../support/app.js';
 import { during, outcome, pictures } from '../support/diffusion-calls.js';
 import { createOpenAIShapedServer } from '../support/diffusion-openai.js';
 import { generateCall } from '../support/generate-call.js';
@@ -19,10 +19,7 @@ import { framesOf, openAnswer } from '../support/sse.js';
 const SOON = { timeout: 20_000 };
 
 const EDGE = 512;
-const SIZE = { width: EDGE, height: EDGE };
-const MODELS: readonly ModelOffer[] = [
-  { maxImages: 3, sizes: { kind: 'list', values: [SIZE], default: SIZE } },
-];
+const MODELS: readonly ModelOffer[] = [{ maxImages: 3, sizes: onlySize(EDGE) }];
 const BODY = { model: 'stability/sd-xl', prompt: 'Noise', n: 2 } as const;
 
 /** More than is written at once, so that clients get it when it is there. */

@@ -10,7 +10,7 @@ import type { Balance, BudgetStore } from '../../src/core/budget.js';
 import type { Caller } from '../../src/core/caller.js';
 import type { ImagesEvent } from '../../src/core/events.js';
 import { createLedger } from '../../src/core/ledger.js';
-import type { GenerateCall, Provider } from '../../src/core/provider.js';
+import type { GenerateCall, Provider, SizeRule } from '../../src/core/provider.js';
 import type { MediaStorage } from '../../src/core/storage.js';
 import { createCalendar, monthly, usd } from '../../src/core/windows.js';
 import { bearerKeys, hashKey } from '../../src/http/identify.js';
@@ -39,6 +39,12 @@ export const TEST_CALLER: Caller = {
 export function testModel(changes: PlaceholderModel = {}): PlaceholderModel {
   const sizes = { ...SKETCH.sizes, default: { width: 64, height: 64 } };
   return { sizes, price: usd(0.04), ...changes };
+}
+
+/** The one size a model draws: a square of so many pixels. */
+export function onlySize(edge: number): SizeRule {
+  const size = { width: edge, height: edge };
+  return { kind: 'list', values: [size], default: size };
 }
 
 /** Options of the router, and what the test app makes of them. All are optional. */
