@@ -1,32 +1,41 @@
 /** Memory of pictures: cleaned where they lie, and given back at once instead of at some later garbage collection. */
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
-// From Node 22 on.
-const CAN_FREE = 'transfer' in ArrayBuffer.prototype;
-// Below, what giving back costs is more than what it saves.
-const WORTHWHILE_BYTES = (CAN_FREE ? 32 : 128) * 1024;
+// Below, what giving back costs is more than what it saves. TLS brings 16 KB at a time.
+const WORTHWHILE_BYTES = 12 * 1024;
 // More than the memory in which Node puts small buffers together.
 const UNSHARED_BYTES = 128 * 1024;
 
+/** All of it holds one picture that is ours, whatever lies before and behind the picture's bytes. */
+const roomy = new WeakSet<ArrayBufferLike>();
+
 /**
- * Frees the memory of bytes that nobody else has a view of; whoever does all the same finds them empty. V8 answers
- * every 64 MB of such bytes that no young collection has freed with a full one, which takes as long as ten pictures:
- * pictures in flight outlive the young ones, and from Node 24 on those come after 32 MB of other objects.
+ * Frees the memory of bytes that nobody else has a view of; whoever does all the same finds them empty. V8 counts such
+ * bytes with its heap until a young collection frees them, which comes after 32 MB, and begins a full one, as long as
+ * ten pictures take, when the sum has grown too much: by 64 MB in a process that began just now, but by 16 MB in one
+ * that has been idle since.
  */
 export function giveBack({ buffer, byteLength }: Uint8Array): void {
-  const isAlone = byteLength === buffer.byteLength;
+  const isAlone = byteLength === buffer.byteLength || roomy.has(buffer);
   const least = isAlone ? WORTHWHILE_BYTES : Math.max(UNSHARED_BYTES, Buffer.poolSize + 1);
   if (buffer.byteLength < least || !(buffer instanceof ArrayBuffer)) return;
-  // Freed at once.
   if ('transfer' in buffer && typeof buffer.transfer === 'function') buffer.transfer(0);
-  // Whoever is handed a buffer takes it away from its owner, and here nobody keeps it.
-  else structuredClone(buffer, { transfer: [buffer] });
+  // Before Node 22: a message takes it along, and one to nobody ends there.
+  else toNobody().postMessage(null, [buffer]);
+}
+
+let nobody: MessagePort | undefined;
+
+function toNobody(): MessagePort {
+  if (nobody === undefined) {
+    nobody = new MessageChannel().port1;
+    nobody.close();
+  }
+  return nobody;
 }
 
 // More than the mark that cleaning puts before the pixels.
 const HEADROOM_BYTES = 1024;
-
-/** All of it holds one picture that is ours, whatever lies before and behind the picture's bytes. */
-const roomy = new WeakSet<ArrayBufferLike>();
 
 /** Memory for a picture of at most so many bytes, with room in front for what {@link joinParts} puts there. */
 export function roomFor(byteLength: number): Buffer<ArrayBuffer> {

@@ -1,5 +1,5 @@
 /** Base64 decoded as it arrives, strictly. */
-import { roomFor } from '../core/memory.js';
+import { giveBack, roomFor } from '../core/memory.js';
 
 /** Takes the base64 of one picture, piece by piece. */
 export interface Base64Sink {
@@ -75,6 +75,7 @@ export function createBase64Sink({
     const least = bytes.length === 0 ? Math.min(usualBytes, FIRST_BYTES) : usualBytes;
     const larger = roomFor(Math.max(least, 2 * bytes.length, length + more));
     bytes.copy(larger, 0, 0, length);
+    giveBack(bytes);
     bytes = larger;
   }
 

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type Duplex, PassThrough, Readable } from 'node:stream';
+import { type TestContext, test } from 'node:test';
+import { setImmediate as nextRound } from 'node:timers/promises';
+import { chunksOf } from '../../src/providers/body-chunks.js';
+import { bodyOf, createUpstreamFetch } from '../../src/providers/upstream.js';
+import type { UpstreamAgents } from '../../src/providers/upstream-request.js';
+import { selfSigned } from '../support/self-signed.js';
+
+const SOON = { timeout: 20_000 };
+const never = new AbortController().signal;
+
+test('chunks that have come meanwhile are not put together', SOON, async () => {
+  const body = new PassThrough();
+  const sent = ['one', 'two', 'three'].map((text) => Buffer.from(text));
+  for (const chunk of sent) body.write(chunk);
+  body.end();
+  const read: Buffer[] = [];
+  for await (const chunk of chunksOf(body)) {
+    read.push(chunk);
+    await nextRound();
+  }
+  assert.deepEqual(read.map(String), ['one', 'two', 'three']);
+  assert.deepEqual(
+    read.map((chunk) => chunk.buffer === sent[0]?.buffer),
+    [true, true, true],
+  );
+});
+
+test('a body waits while its reader does, and keeps no more than a stream does', SOON, async () => {
+  let made = 0;
+  const body = new Readable({
+    highWaterMark: 1000,
+    read() {
+      made += 1;
+      this.push(made > 50 ? null : Buffer.alloc(1000));
+    },
+  });
+  const chunks = chunksOf(body);
+  await chunks.next();
+  for (let round = 0; round < 20; round += 1) await nextRound();
+  assert.ok(made < 5, `${made} made`);
+  let rest = 0;
+  for await (const { length } of chunks) rest += length;
+  assert.equal(rest, 49_000);
+});
+
+test('whoever leaves a body destroys it', SOON, async () => {
+  const body = new PassThrough();
+  body.write('one');
+  for await (const _ of chunksOf(body)) break;
+  assert.equal(body.destroyed, true);
+  assert.equal(body.listenerCount('data'), 0);
+});
+
+test('a body that fails says why, after what came before', SOON, async () => {
+  const body = new PassThrough();
+  const chunks = chunksOf(body);
+  body.write('one');
+  assert.equal(String((await chunks.next()).value), 'one');
+  body.destroy(new Error('cut'));
+  await assert.rejects(chunks.next(), { message: 'cut' });
+});
+
+test('a body that was destroyed before, or closes before its end, is no whole body', SOON, async () => {
+  const destroyed = new PassThrough();
+  destroyed.destroy();
+  await assert.rejects(chunksOf(destroyed).next(), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+  const closing = new PassThrough();
+  const chunk = chunksOf(closing).next();
+  closing.destroy();
+  await assert.rejects(chunk, { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+});
+
+/** Many times what is read at once. */
+const BODY = Buffer.from(Array.from({ length: 1 << 20 }, (_, index) => index % 251));
+
+/** What a connection read, as it was handed to those who listen. */
+type Readings = Buffer[];
+
+/** Sees what a connection reads without listening to it. */
+function watch(connection: Duplex, readings: Readings): void {
+  const push = connection.push.bind(connection);
+  connection.push = (chunk: Buffer | null, ...others) => {
+    if (chunk !== null) readings.push(chunk);
+    return push(chunk, ...others);
+  };
+}
+
+interface Upstream {
+  readonly url: string;
+  readonly agents: UpstreamAgents;
+  readonly readings: Readings;
+  readonly connections: readonly Duplex[];
+}
+
+/** A server of the body, and agents whose connections are watched. */
+async function serve(t: TestContext, { isSecure = false } = {}): Promise<Upstream> {
+  const { certificate: cert, privateKey: key } = selfSigned();
+  const answer: http.RequestListener = (_request, response) => void response.end(BODY);
+  const server = isSecure ? https.createServer({ cert, key }, answer) : http.createServer(answer);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const options = { keepAlive: true, ca: cert } as const;
+  const agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) };
+  const readings: Readings = [];
+  const connections: Duplex[] = [];
+  for (const agent of Object.values<http.Agent>(agents)) {
+    const connect = agent.createConnection.bind(agent);
+    agent.createConnection = (given, tell) => {
+      const connection = connect(given, tell);
+      assert.ok(connection);
+      watch(connection, readings);
+      connections.push(connection);
+      return connection;
+    };
+    t.after(() => agent.destroy());
+  }
+  t.after(() => server.close());
+  const url = isSecure ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
+  return { url, agents, readings, connections };
+}
+
+async function read({ url, agents }: Upstream): Promise<Buffer> {
+  const response = await createUpstreamFetch({ maxBytes: 1 << 24, signal: never, agents })(url);
+  const copies: Buffer[] = [];
+  for await (const chunk of bodyOf(response)) copies.push(Buffer.from(chunk));
+  return Buffer.concat(copies);
+}
+
+for (const isSecure of [false, true]) {
+  const what = isSecure ? 'over TLS' : 'in plain';
+  test(`what was read from a connection is freed once it was parsed, ${what}`, SOON, async (t) => {
+    const upstream = await serve(t, { isSecure });
+    const { readings, connections } = upstream;
+    assert.ok((await read(upstream)).equals(BODY));
+    readings.length = 0;
+    for (let time = 0; time < 12; time += 1) assert.ok((await read(upstream)).equals(BODY));
+    const large = readings.filter(({ buffer }) => buffer.byteLength > 12 * 1024);
+    // Of each answer the first is parsed before anybody knows that there is an answer.
+    assert.ok(large.length <= 12, `${large.length} of ${readings.length} were not freed`);
+    assert.ok(readings.length > 12 * 10);
+    assert.equal(connections.length, 1);
+    assert.equal(connections[0]?.listenerCount('data'), 0, 'nobody listens where nothing is asked');
+  });
+}
+
+test('what somebody else listens to is left to them', SOON, async (t) => {
+  const upstream = await serve(t);
+  await read(upstream);
+  const heard: Buffer[] = [];
+  upstream.connections[0]?.on('data', (reading: Buffer) => heard.push(reading));
+  assert.ok((await read(upstream)).equals(BODY));
+  assert.ok(heard.length > 1);
+  assert.ok(heard.every(({ length }) => length > 0));
+});
