@@ -77,6 +77,7 @@ async function measure(gateway: RunningGateway, named: NamedAsk, round: Round): 
   const { connections } = ask;
   const load = { ...target, body: bodyOf(ask), connections, until: { seconds: round.seconds } };
   await checkAnswer(load, ask);
+  await server.rest();
   for (const warmUp of warmUpsOf(ask, round)) await runLoad({ ...load, ...warmUp });
   await holdFreeMemory(round.scratch, round.seconds);
   const cost = await costOf(server, ask, load);

@@ -71,6 +71,7 @@ async function costOf(
   round: Round,
 ): Promise<Samples> {
   const run = (until: Load['until']) => runLoad({ ...load, connections: CONNECTIONS, until });
+  await server.rest();
   await run(warmth(round, load.what === 'photo' ? 'photo' : 'small'));
   const { result, cost } = await server.measure(() => run({ seconds: round.seconds }));
   return {

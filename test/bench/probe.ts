@@ -6,6 +6,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { basename, join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 
 /** What a process has cost since it was asked to begin. */
 export interface ProbeReport {
@@ -16,7 +18,7 @@ export interface ProbeReport {
 }
 
 /** What the harness asks. */
-export type ProbeQuestion = 'begin' | 'end';
+export type ProbeQuestion = 'rest' | 'begin' | 'end';
 
 const RESOLUTION_MS = 10;
 const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
@@ -24,6 +26,16 @@ let before = process.cpuUsage();
 
 const { BENCH_PROFILES: profiles } = process.env;
 const inspector = new Session();
+
+/**
+ * What V8 does in a server that has been idle: it collects all it can, and from then on little has to come until it
+ * does so again. Whether that happened would otherwise depend on how long others were measured before.
+ */
+function rest(): ProbeReport {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return { cpuMs: 0, stallMs: 0 };
+}
 
 async function begin(): Promise<ProbeReport> {
   if (profiles !== undefined) {
@@ -54,7 +66,9 @@ async function saveProfile(folder: string): Promise<void> {
   writeFileSync(join(folder, `${server}-${process.pid}.cpuprofile`), JSON.stringify(profile));
 }
 
+const ANSWERS = { rest, begin, end };
+
 process.on('message', async (question: ProbeQuestion) => {
-  process.send?.(await (question === 'begin' ? begin() : end()));
+  process.send?.(await ANSWERS[question]());
 });
 process.on('disconnect', () => process.exit());

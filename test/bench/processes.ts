@@ -24,6 +24,8 @@ export interface Cost {
 export interface RunningServer {
   /** Its origin. */
   readonly url: string;
+  /** Collects garbage as a server that has been idle does, where it is a Node process. */
+  rest(): Promise<void>;
   /** Runs something and tells what it cost the server meanwhile. */
   measure<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly cost: Cost }>;
   /** Ends it. */
@@ -75,6 +77,9 @@ export async function startServer(server: ServerCommand): Promise<RunningServer>
   const pid = child.pid ?? 0;
   return {
     url: `http://127.0.0.1:${port}`,
+    async rest() {
+      if (server.probed) await askProbe(child, 'rest');
+    },
     async measure(work) {
       const ask = server.probed ? (question: ProbeQuestion) => askProbe(child, question) : undefined;
       const restingBytes = memoryOf(pid, 'VmRSS');
