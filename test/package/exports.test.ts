@@ -119,6 +119,11 @@ test('every module that no other one imports has a subpath', () => {
   assert.deepEqual(entrances.sort(), Object.values(entries).map(moduleOf).sort());
 });
 
+test('the build makes a file of every subpath', () => {
+  const sources = Object.values(entries).map((entry) => `src/${moduleOf(entry)}.ts`);
+  assert.deepEqual(manifest.scripts.bundle.match(/src\/\S+/g).sort(), sources.sort());
+});
+
 for (const [subpath, entry] of Object.entries(entries)) {
   test(`the public names of ${subpath} are the expected ones`, () => {
     assert.deepEqual(read(moduleOf(entry)).exportedNames, expectedNames(subpath));

@@ -102,6 +102,12 @@ test('the tarball holds the build, its sources and the documents, and nothing el
   );
 });
 
+test('the build puts modules together: an app that starts pays for every file', () => {
+  const files = (of: RegExp) => packedFiles.filter((file) => of.test(file)).length;
+  const scripts = files(/^dist\/.+\.js$/);
+  assert.ok(scripts * 8 < files(/^src\/.+\.ts$/), `${scripts} scripts`);
+});
+
 test('an app of ES modules and TypeScript uses it', () =>
   runProject({ files: ['package/consumers/esm.ts'], packages: ['express@5', '@types/express@5'] }));
 
