@@ -4,7 +4,10 @@ import type { GenerateEvent } from '../../src/core/provider.js';
 import { imageCount, monthly, usd } from '../../src/core/windows.js';
 import { ProviderError } from '../../src/errors.js';
 import { createTestApp, testModel } from '../support/app.js';
+import { only, startFor } from '../support/google-tests.js';
+import { prediction } from '../support/google-upstream.js';
 import { type Alter, altered } from '../support/hostile-providers.js';
+import { picture } from '../support/pictures.js';
 
 const BODY = { model: 'placeholder/sketch', prompt: 'A lighthouse' };
 const BUDGETS = { budgets: [monthly(usd(100)), monthly(imageCount(100))] } as const;
@@ -173,6 +176,24 @@ test('an answer that breaks off without its end is charged in full and delivers 
   assert.deepEqual(await app.balances(), {
     'monthly-usd-tenant': { spent: 120_000, held: 0 },
     'monthly-images-tenant': { spent: 3, held: 0 },
+  });
+});
+
+test('an answer of Google that ends within its third picture of four delivers two, and is charged in full', async (t) => {
+  const google = await startFor(t, 'rest');
+  const drawn = prediction((await picture('png', { width: 1024, height: 1024 })).toString('base64'));
+  const text = JSON.stringify({ predictions: [drawn, drawn, drawn, drawn] });
+  const cut = text.slice(0, text.length * 0.6);
+  google.upstream.respondWith(only({ json: { httpStatus: 200, text: cut } }));
+  const app = await createTestApp(t, { caller: BUDGETS, providers: [google.provider] });
+  const answer = await app.native({ model: 'google/imagen-4', prompt: 'A lighthouse', n: 4 });
+  assert.equal(answer.status, 200, answer.text);
+  assert.deepEqual(indexes(answer.body.data.data), [0, 1]);
+  assert.deepEqual(indexes(answer.body.data.errors), [2, 3]);
+  assert.deepEqual(answer.body.data.usage, { images: 2, cost: '0.160000', currency: 'USD' });
+  assert.deepEqual(await app.balances(), {
+    'monthly-usd-tenant': { spent: 160_000, held: 0 },
+    'monthly-images-tenant': { spent: 4, held: 0 },
   });
 });
 
