@@ -3,7 +3,6 @@
  * waits for.
  */
 import { setMaxListeners } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ImagesError } from '../errors.js';
 import { type Clock, startClock } from './clock.js';
 
@@ -72,12 +71,14 @@ export interface DeadlinesOptions {
 const LEAST_MS = 1_000;
 
 /** Waits for work for so long; true when it was over by then. */
-async function settledWithin(work: Promise<void>, ms: number): Promise<boolean> {
-  const timer = new AbortController();
-  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
-  const inTime = await Promise.race([work.then(() => true), late]);
-  timer.abort();
-  return inTime;
+function settledWithin(work: Promise<void>, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, false);
+    void work.then(() => {
+      clearTimeout(timer);
+      resolve(true);
+    });
+  });
 }
 
 /** Makes deadlines. */

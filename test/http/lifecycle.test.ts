@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { memoryBudget } from '../../src/budgets/memory.js';
 import type { BudgetStore } from '../../src/core/budget.js';
 import type { GenerateEvent, Provider } from '../../src/core/provider.js';
@@ -267,23 +267,28 @@ test('close() with a hundred in flight waits for those that end, cuts off the ot
         await once(call.signal, 'abort');
         throw call.signal.reason;
       }
-      while (signals.length < 100) await sleep(5);
+      await once(closing, 'begun');
       yield* base.generate(call);
     },
   };
-  const app = await createTestApp(t, {
-    providers: [provider],
-    limits: { concurrency: 100, drainMs: 2000 },
-  });
+  const closing = new EventEmitter().setMaxListeners(50);
+  const drainMs = 2000;
+  const app = await createTestApp(t, { providers: [provider], limits: { concurrency: 100, drainMs } });
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const statuses: unknown[] = [];
   const answers = Array.from({ length: 100 }, (_, seed) =>
-    app.native({ ...BODY, seed }).then((answer) => answer),
+    app.native({ ...BODY, seed }).then(({ status, body }) => statuses.push(body.error?.code ?? status)),
   );
-  await until(() => signals.length === 100);
-  await app.router.close();
+  while (signals.length < 100) await setImmediate();
+  const closed = app.router.close();
+  closing.emit('begun');
+  while (statuses.length < 50) await setImmediate();
+  assert.deepEqual([...new Set(statuses)], [200]);
+  t.mock.timers.tick(drainMs);
+  await closed;
   assert.deepEqual((await app.balances())['monthly-usd-tenant'], { spent: 4_000_000, held: 0 });
   assert.equal(signals.filter(({ aborted }) => aborted).length, 50);
-  const statuses = (await Promise.all(answers)).map(({ status, body }) => body.error?.code ?? status);
-  assert.equal(statuses.filter((status) => status === 200).length, 50);
+  await Promise.all(answers);
   assert.equal(statuses.filter((status) => status === 'OVERLOADED').length, 50);
 });
 
