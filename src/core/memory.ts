@@ -3,22 +3,19 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 // Below, what giving back costs is more than what it saves. TLS brings 16 KB at a time.
 const WORTHWHILE_BYTES = 12 * 1024;
-// More than the memory in which Node puts small buffers together.
-const UNSHARED_BYTES = 128 * 1024;
 
 /** All of it holds one picture that is ours, whatever lies before and behind the picture's bytes. */
 const roomy = new WeakSet<ArrayBufferLike>();
 
 /**
- * Frees the memory of bytes that nobody else has a view of; whoever does all the same finds them empty. V8 counts such
- * bytes with its heap until a young collection frees them, which comes after 32 MB, and begins a full one, as long as
- * ten pictures take, when the sum has grown too much: by 64 MB in a process that began just now, but by 16 MB in one
- * that has been idle since.
+ * Frees memory that nobody else has a view of, where the bytes are all of it or it is of {@link roomFor}; whoever does
+ * all the same finds it empty. V8 counts such memory with its heap until a young collection frees it, which comes after
+ * 32 MB, and begins a full one, as long as ten pictures take, when the sum has grown too much: by 64 MB in a process
+ * that began just now, but by 16 MB in one that has been idle since.
  */
 export function giveBack({ buffer, byteLength }: Uint8Array): void {
   const isAlone = byteLength === buffer.byteLength || roomy.has(buffer);
-  const least = isAlone ? WORTHWHILE_BYTES : Math.max(UNSHARED_BYTES, Buffer.poolSize + 1);
-  if (buffer.byteLength < least || !(buffer instanceof ArrayBuffer)) return;
+  if (!isAlone || buffer.byteLength < WORTHWHILE_BYTES || !(buffer instanceof ArrayBuffer)) return;
   if ('transfer' in buffer && typeof buffer.transfer === 'function') buffer.transfer(0);
   // Before Node 22: a message takes it along, and one to nobody ends there.
   else toNobody().postMessage(null, [buffer]);

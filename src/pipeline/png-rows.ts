@@ -55,7 +55,8 @@ export async function areExactly({ stream, passes }: PixelRows, signal: AbortSig
       }
       filterAt -= slice.length;
       // zlib goes on writing behind one that is not full.
-      if (slice.byteOffset + slice.length === slice.buffer.byteLength) giveBack(slice);
+      const { buffer, byteOffset, length } = slice;
+      if (byteOffset + length === buffer.byteLength) giveBack(new Uint8Array(buffer));
     }
   } catch (error) {
     signal.throwIfAborted();

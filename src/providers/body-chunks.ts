@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { finished, type Readable } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { giveBack } from '../core/memory.js';
 
 /**
@@ -17,7 +18,8 @@ export async function* chunksOf(body: Readable): AsyncGenerator<Buffer, void> {
     body.pause();
     wake();
   };
-  const stop = finished(body, { writable: false }, (error) => {
+  // Listens on when it was left: what a body says that is given up hurts nobody.
+  finished(body, { writable: false }, (error) => {
     end = { error };
     wake();
   });
@@ -32,7 +34,6 @@ export async function* chunksOf(body: Readable): AsyncGenerator<Buffer, void> {
     }
   } finally {
     body.off('data', take);
-    stop();
     body.destroy();
   }
 
@@ -44,6 +45,16 @@ export async function* chunksOf(body: Readable): AsyncGenerator<Buffer, void> {
   }
 }
 
+const SOCKETS: ReadonlySet<unknown> = new Set([Socket, TLSSocket]);
+
+/**
+ * Whether Node itself read an answer from the network. What a host's own tunnel or a mock in a connection's place hands
+ * on may lie in memory that others look at.
+ */
+export function isOfNode({ socket }: IncomingMessage): boolean {
+  return SOCKETS.has(socket?.constructor);
+}
+
 /** Whether Node copies bodies out of what it reads from a connection: known once the first have arrived. */
 let copiesBodies: boolean | undefined;
 
@@ -52,25 +63,26 @@ let copiesBodies: boolean | undefined;
  * leaving it to a garbage collection: it is as much again as the answer. The answer waits to be resumed.
  */
 export function freeReadings(incoming: IncomingMessage): void {
+  if (!isOfNode(incoming)) return;
   const { socket } = incoming;
-  // Others, such as those of a host's own tunnel, may read into anything.
-  if (!(socket instanceof Socket)) return;
+  const [parser] = socket.listeners('data');
   let parsed: Buffer | undefined;
   let isOurs = false;
   const begin = (reading: Buffer) => {
     parsed = reading;
-    // Those two, and the parser, which may leave when it is done: nobody else looks at it.
-    isOurs = socket.listenerCount('data') === 3;
+    // The parser may leave when it is done.
+    isOurs = socket.listenerCount('data') === 3 && socket.listeners('data')[1] === parser;
   };
-  const see = ({ buffer }: Buffer) => {
+  const noteCopying = ({ buffer }: Buffer) => {
     if (parsed !== undefined) copiesBodies ??= parsed.buffer !== buffer;
   };
   const free = (reading: Buffer) => {
     parsed = undefined;
     if (isOurs && copiesBodies === true) giveBack(reading);
   };
+  // Until its reader begins: whoever listens without reading would lose what comes.
   incoming.pause();
-  incoming.on('data', see);
+  incoming.on('data', noteCopying);
   socket.prependListener('data', begin);
   socket.on('data', free);
   incoming.once('close', () => {

@@ -58,8 +58,9 @@ export function plainRequest(
   return { url: target, method, headers, body: body ?? undefined };
 }
 
-/** As `fetch` has them. */
-const USUAL_HEADERS = { accept: '*/*', 'accept-encoding': 'gzip, br', 'user-agent': 'node' };
+// As `fetch` has them, but that pictures are compressed already: to unpack their base64 costs four times what all else
+// does that is done to it, and saves a quarter of the bytes.
+const USUAL_HEADERS = { accept: '*/*', 'accept-encoding': 'identity', 'user-agent': 'node' };
 const USUAL_HEADERS_OF_TEXT = { ...USUAL_HEADERS, 'content-type': 'text/plain;charset=UTF-8' };
 
 /** Where undici keeps what `setGlobalDispatcher()` was given. */
@@ -87,27 +88,35 @@ export function sendRequest(
       timeout: SILENCE_MS,
       agent: agents?.[isSecure ? 'https:' : 'http:'],
     });
-    const abort = () => cut(outgoing, new Error('aborted'));
+    let answer: http.IncomingMessage | undefined;
+    const abort = () => cut(outgoing, answer, new Error('aborted'));
     for (const signal of signals) signal.addEventListener('abort', abort);
     outgoing.once('close', () => {
       for (const signal of signals) signal.removeEventListener('abort', abort);
     });
-    outgoing.once('response', resolve);
+    outgoing.once('response', (incoming) => {
+      answer = incoming;
+      resolve(incoming);
+    });
     // Kept: what goes wrong after the answer began is told by its body.
     outgoing.on('error', reject);
-    outgoing.on('timeout', () => cut(outgoing, timedOut('BODY')));
+    outgoing.on('timeout', () => {
+      // An answer that is there waits for its reader.
+      if (answer?.complete !== true) cut(outgoing, answer, timedOut('BODY'));
+    });
     limitConnecting(outgoing, isSecure);
     outgoing.end(body);
   });
 }
 
-/**
- * Ends a request. In the moment in which its answer ends, nobody listens to its connection any more, and what it then
- * says would end the process.
- */
-function cut(outgoing: http.ClientRequest, error: Error): void {
+/** Ends a request and its answer. */
+function cut(outgoing: http.ClientRequest, answer: http.IncomingMessage | undefined, error: Error): void {
   if (outgoing.destroyed) return;
+  // In the moment in which its answer ends, nobody listens to its connection any more, and what it then says would end
+  // the process.
   outgoing.socket?.once('error', () => undefined);
+  // First: the request would throw away what was not read yet of an answer, which would then end as a whole one does.
+  answer?.destroy(error);
   outgoing.destroy(error);
 }
 

@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { giveBack } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
+import { isOfNode } from './body-chunks.js';
 import type { ReadingLine } from './reading-line.js';
 import { readRest } from './rest-of-body.js';
 import { networkFailure } from './upstream-failure.js';
@@ -66,8 +67,7 @@ export async function* bodyOf(response: Response): AsyncGenerator<Uint8Array, vo
   const isOurs = answers.get(response)?.isOurs === true;
   for await (const chunk of bodies.get(response) ?? response.body ?? []) {
     yield chunk;
-    const isAlone = chunk.byteLength === chunk.buffer.byteLength;
-    if (isOurs && isAlone) giveBack(chunk);
+    if (isOurs) giveBack(chunk);
   }
 }
 
@@ -114,7 +114,7 @@ function plainAnswer(incoming: IncomingMessage): Answer {
     statusText,
     headers,
     body,
-    isOurs: true,
+    isOurs: isOfNode(incoming),
     discard: () => void incoming.destroy(),
     keep: () => {
       isKept = true;

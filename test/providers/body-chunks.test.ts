@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { type Duplex, PassThrough, Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextRound } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { chunksOf } from '../../src/providers/body-chunks.js';
 import { bodyOf, createUpstreamFetch } from '../../src/providers/upstream.js';
 import type { UpstreamAgents } from '../../src/providers/upstream-request.js';
@@ -98,10 +99,20 @@ interface Upstream {
   readonly connections: readonly Duplex[];
 }
 
-/** A server of the body, and agents whose connections are watched. */
-async function serve(t: TestContext, { isSecure = false } = {}): Promise<Upstream> {
+interface ServerOptions {
+  readonly isSecure?: boolean;
+  /** @defaultValue sends the body */
+  readonly answer?: http.RequestListener;
+}
+
+const sendBody: http.RequestListener = (_request, response) => void response.end(BODY);
+
+/** A server, and agents whose connections are watched. */
+async function serve(
+  t: TestContext,
+  { isSecure = false, answer = sendBody }: ServerOptions = {},
+): Promise<Upstream> {
   const { certificate: cert, privateKey: key } = selfSigned();
-  const answer: http.RequestListener = (_request, response) => void response.end(BODY);
   const server = isSecure ? https.createServer({ cert, key }, answer) : http.createServer(answer);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -126,11 +137,20 @@ async function serve(t: TestContext, { isSecure = false } = {}): Promise<Upstrea
   return { url, agents, readings, connections };
 }
 
-async function read({ url, agents }: Upstream): Promise<Buffer> {
-  const response = await createUpstreamFetch({ maxBytes: 1 << 24, signal: never, agents })(url);
+type Asked = Pick<Upstream, 'url' | 'agents'>;
+
+function ask({ url, agents }: Asked, signal = never): Promise<Response> {
+  return createUpstreamFetch({ maxBytes: 1 << 24, signal, agents })(url);
+}
+
+async function rest(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const copies: Buffer[] = [];
-  for await (const chunk of bodyOf(response)) copies.push(Buffer.from(chunk));
+  for await (const chunk of body) copies.push(Buffer.from(chunk));
   return Buffer.concat(copies);
+}
+
+async function read(upstream: Asked): Promise<Buffer> {
+  return rest(bodyOf(await ask(upstream)));
 }
 
 for (const isSecure of [false, true]) {
@@ -158,4 +178,97 @@ test('what somebody else listens to is left to them', SOON, async (t) => {
   assert.ok((await read(upstream)).equals(BODY));
   assert.ok(heard.length > 1);
   assert.ok(heard.every(({ length }) => length > 0));
+});
+
+for (const coding of ['identity', 'gzip'] as const) {
+  test(`what comes in ${coding} before its reader begins waits for it`, SOON, async (t) => {
+    const body = coding === 'gzip' ? gzipSync(BODY) : BODY;
+    const upstream = await serve(t, {
+      answer: (_request, response) => void response.setHeader('content-encoding', coding).end(body),
+    });
+    const response = await ask(upstream);
+    while (upstream.readings.length === 0) await nextRound();
+    for (let round = 0; round < 20; round += 1) await nextRound();
+    assert.ok((await rest(bodyOf(response))).equals(BODY));
+  });
+}
+
+const PART = Buffer.alloc(4_000, 'part');
+
+/** Three parts, of which so many were sent: the first was read, the others wait for their reader. */
+async function answerInParts(t: TestContext, { sent, signal }: { sent: 2 | 3; signal?: AbortSignal }) {
+  const upstream = await serve(t, {
+    async answer(_request, response) {
+      response.setHeader('content-length', 3 * PART.length);
+      for (let part = 1; part <= sent; part += 1) {
+        response.write(PART);
+        await arrival(part);
+      }
+    },
+  });
+  // Nothing is given back of parts so small.
+  const bytesRead = () => upstream.readings.reduce((sum, { length }) => sum + length, 0);
+  async function arrival(parts: number): Promise<void> {
+    while (bytesRead() < parts * PART.length) await nextRound();
+  }
+  const chunks = bodyOf(await ask(upstream, signal));
+  await chunks.next();
+  await arrival(sent);
+  for (let round = 0; round < 20; round += 1) await nextRound();
+  const [connection] = upstream.connections;
+  assert.ok(connection);
+  return { chunks, connection };
+}
+
+test('an abort while the rest of an answer waits for its reader is no end of it', SOON, async (t) => {
+  const controller = new AbortController();
+  const { chunks } = await answerInParts(t, { sent: 3, signal: controller.signal });
+  const reason = new Error('the deadline');
+  controller.abort(reason);
+  await assert.rejects(rest(chunks), (error) => error === reason);
+});
+
+test('silence after an answer is over takes nothing from who reads it', SOON, async (t) => {
+  const { chunks, connection } = await answerInParts(t, { sent: 3 });
+  connection.emit('timeout');
+  assert.equal((await rest(chunks)).length, 2 * PART.length);
+});
+
+test('silence within an answer is told as such', SOON, async (t) => {
+  const { chunks, connection } = await answerInParts(t, { sent: 2 });
+  connection.emit('timeout');
+  await assert.rejects(rest(chunks), { kind: 'timeout' });
+});
+
+/** What stands in a connection's place in a host's tests: it answers with parts of one recording. */
+class Replay extends Socket {
+  readonly #recording: Buffer;
+
+  constructor(recording: Buffer) {
+    super();
+    this.#recording = recording;
+  }
+
+  override _read(): void {}
+
+  override _write(_chunk: unknown, _encoding: BufferEncoding, written: () => void): void {
+    for (let start = 0; start < this.#recording.length; start += 64 * 1024) {
+      this.push(this.#recording.subarray(start, start + 64 * 1024));
+    }
+    written();
+  }
+}
+
+test('what comes from no network is left to those whose it is', SOON, async (t) => {
+  // From then on it is known how Node reads.
+  await read(await serve(t));
+  const head = Buffer.from(`HTTP/1.1 200 OK\r\ncontent-length: ${BODY.length}\r\n\r\n`);
+  const recording = Buffer.concat([head, BODY]);
+  const agent = new http.Agent();
+  agent.createConnection = () => new Replay(recording);
+  const agents = { 'http:': agent, 'https:': new https.Agent() };
+  for (let time = 0; time < 3; time += 1) {
+    assert.ok((await read({ url: 'http://recorded.example', agents })).equals(BODY));
+  }
+  assert.ok(recording.subarray(head.length).equals(BODY));
 });
