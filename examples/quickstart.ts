@@ -45,7 +45,7 @@ const images = createImagesRouter({
   }),
   budget: sqliteBudget({ database: new Database('./data/budget.db') }),
   onEvent: (event) => {
-    if (event.level === 'error') console.error(event);
+    if (event.level !== 'info') console.error(event);
   },
 });
 

@@ -40,7 +40,7 @@ export interface ImagesRouterControls {
    * {@link ImagesRouterControls.deletePicture} does. Throws `ConfigError` when the storage cannot delete by prefix.
    */
   deleteTenant(tenant: string): Promise<void>;
-  /** The OpenAPI 3.1 document, also at `GET /v1/images/openapi.json`. */
+  /** The OpenAPI 3.1 document; `GET /v1/images/openapi.json` answers it with the server that was asked. */
   readonly openapi: OpenApiDocument;
 }
 

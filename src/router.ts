@@ -204,7 +204,13 @@ function routesOf(config: Config, parts: Parts, openapi: object): readonly Route
     [/^\/oai\/v1\/models\/.+/, 'openai', { GET: openaiModelHandler(parts) }],
     ['/v1/accounting/budgets', 'native', counted(deadlines, budgetsHandler(parts))],
     ...(usage === undefined ? [] : accountingRoutes({ intake, deadlines, usage, usageMs })),
-    ['/v1/images/openapi.json', 'native', { GET: ({ res }) => sendJson(res, 200, openapi) }],
+    [
+      '/v1/images/openapi.json',
+      'native',
+      {
+        GET: ({ req, res }) => sendJson(res, 200, { ...openapi, servers: [{ url: parts.links.base(req) }] }),
+      },
+    ],
   ];
 }
 

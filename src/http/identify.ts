@@ -124,6 +124,9 @@ function fault(cause: unknown): ImagesError {
 
 function nobody(req: Request): ImagesError {
   return req.get('authorization') === undefined
-    ? new ImagesError('AUTH_TOKEN_MISSING', 'An API key is needed: send Authorization: Bearer <key>.')
-    : new ImagesError('AUTH_TOKEN_INVALID', 'This API key is not known here.');
+    ? new ImagesError(
+        'AUTH_TOKEN_MISSING',
+        'Nobody knows who you are: send Authorization: Bearer <key>, or log in.',
+      )
+    : new ImagesError('AUTH_TOKEN_INVALID', 'These credentials are not known here.');
 }

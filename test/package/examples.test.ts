@@ -2,11 +2,16 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { symlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { until } from '../support/app.js';
+import { freePort } from '../support/free-port.js';
+import { readDocument, snippetsOf } from '../support/snippets.js';
 import { ROOT } from '../support/source-imports.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
@@ -119,4 +124,48 @@ test('the quickstart on a port that is taken says so, and which one to choose in
     new RegExp(`^Port ${port} cannot be listened on: .*EADDRINUSE.*\n.*PORT=\\d+`),
   );
   assert.equal(ended.code, 1);
+});
+
+test("the README's first app answers the README's first request, and says what it could not draw", async (t) => {
+  const snippets = snippetsOf(readDocument('README.md'));
+  const [app] = snippets.filter(({ language }) => language === 'js');
+  const request = snippets.find(({ code }) => code.startsWith('curl '));
+  assert.ok(app && request);
+  const cwd = await temporaryFolder(t);
+  const port = String(await freePort());
+  await writeFile(join(cwd, 'app.mjs'), app.code.replace('listen(3000)', `listen(${port})`));
+  await symlink(join(ROOT, 'node_modules'), join(cwd, 'node_modules'));
+  const env = {
+    ...process.env,
+    KEY: 'the-key-of-a-test',
+    MEDIA_SECRET: 'a secret of at least 32 bytes, for links',
+  };
+  const child = spawn(process.execPath, ['--import', TSX, 'app.mjs'], {
+    cwd,
+    env,
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  t.after(() => void child.kill('SIGKILL'));
+  const said = text(child.stderr);
+  const url = `http://localhost:${port}`;
+  await until(() => fetch(url).then(Boolean, () => false));
+  const ask = async (command: string) => {
+    const { stdout } = await run(
+      'bash',
+      ['-c', `${command.replace('http://localhost:3000', url)} --silent`],
+      { env },
+    );
+    return JSON.parse(stdout);
+  };
+  const { data, meta } = await ask(request.code.trim());
+  assert.equal(data.data.length, 2);
+  const answer = JSON.parse(snippets.find(({ language }) => language === 'json')?.code ?? '');
+  assert.deepEqual(Object.keys(data), Object.keys(answer.data));
+  assert.deepEqual(Object.keys(data.data[0]), Object.keys(answer.data.data[0]));
+  assert.deepEqual([data.usage, Object.keys(meta)], [answer.data.usage, Object.keys(answer.meta)]);
+  assert.equal((await fetch(data.data[0].url)).headers.get('content-type'), 'image/png');
+  const failed = await ask(request.code.trim().replace('A lighthouse', '[fail:unavailable] A lighthouse'));
+  assert.equal(failed.error.code, 'BACKEND_ERROR');
+  child.kill();
+  assert.match(await said, new RegExp(failed.meta.request_id));
 });
