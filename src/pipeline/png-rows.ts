@@ -54,9 +54,10 @@ export async function areExactly({ stream, passes }: PixelRows, signal: AbortSig
         filterAt += 1 + rowBytes;
       }
       filterAt -= slice.length;
-      // zlib goes on writing behind one that is not full.
+      // zlib goes on writing behind one that is not full. Larger memory is Node's, for whoever needs some.
       const { buffer, byteOffset, length } = slice;
-      if (byteOffset + length === buffer.byteLength) giveBack(new Uint8Array(buffer));
+      const isFull = byteOffset + length === buffer.byteLength;
+      if (isFull && buffer.byteLength === SLICE_BYTES) giveBack(new Uint8Array(buffer));
     }
   } catch (error) {
     signal.throwIfAborted();

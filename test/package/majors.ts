@@ -24,7 +24,7 @@ const SUITES = [
   /^clients\/openai[-\w]*\.test\.ts$/,
   /^(budgets|usage)\/sqlite\.test\.ts$/,
   // Memory is freed at once.
-  /^(core\/memory|providers\/(base64-sink|body-chunks|reading-line|upstream)|http\/(other-connections|picture-memory|reading-line|written-pieces))\.test\.ts$/,
+  /^(core\/memory|providers\/(base64-sink|body-chunks|reading-line|upstream)|pipeline\/png-rows|http\/(other-connections|picture-memory|reading-line|written-pieces))\.test\.ts$/,
 ];
 
 /** Makes the copy in a folder. Answers the newer Node. */
