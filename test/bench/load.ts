@@ -39,9 +39,12 @@ export interface LoadResult {
   readonly latenciesMs: readonly number[];
 }
 
-/** Runs a load to its end. Throws when an answer has another status than the one expected. */
+// A server that takes longer has lost a request.
+const MOST_SILENT_MS = 120_000;
+
+/** Runs a load to its end. Throws when an answer has another status than the one expected, or does not come. */
 export async function runLoad(load: Load): Promise<LoadResult> {
-  const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
+  const agent = new Agent({ keepAlive: true, maxSockets: load.connections, timeout: MOST_SILENT_MS });
   const { seconds = 0, answers = 0, mostSeconds = Number.POSITIVE_INFINITY } = load.until;
   const latenciesMs: number[] = [];
   const begun = performance.now();
@@ -98,6 +101,7 @@ function ask({ url, body, headers, status = 200 }: Load, agent: Agent): Promise<
       },
     );
     outgoing.on('error', reject);
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`${url} sent nothing for ${MOST_SILENT_MS} ms`)));
     outgoing.end(body);
   });
 }

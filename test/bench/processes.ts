@@ -130,10 +130,20 @@ export async function runTask<T>(name: string, input: object = {}): Promise<T> {
 }
 
 async function askProbe(child: ChildProcess, question: ProbeQuestion): Promise<ProbeReport> {
-  const answered = once(child, 'message');
-  child.send(question);
-  const [report] = await answered;
-  return report;
+  const stop = new AbortController();
+  const { signal } = stop;
+  const ended = once(child, 'exit', { signal }).then(([code, killedBy]) => {
+    throw new Error(`${child.spawnargs.join(' ')} ended (${code ?? killedBy}) and was not told to`);
+  });
+  try {
+    const answered = once(child, 'message', { signal });
+    child.send(question);
+    const [report] = await Promise.race([answered, ended]);
+    return report;
+  } finally {
+    ended.catch(() => undefined);
+    stop.abort();
+  }
 }
 
 async function freePort(): Promise<number> {
