@@ -96,13 +96,17 @@ export function sendRequest(
     });
     outgoing.once('response', (incoming) => {
       answer = incoming;
+      // A server that has answered before it has read all may never read the rest.
+      incoming.once('end', () => {
+        if (!outgoing.writableFinished) outgoing.destroy();
+      });
       resolve(incoming);
     });
     // Kept: what goes wrong after the answer began is told by its body.
     outgoing.on('error', reject);
     outgoing.on('timeout', () => {
-      // An answer that is there waits for its reader.
-      if (answer?.complete !== true) cut(outgoing, answer, timedOut('BODY'));
+      // An answer that is there waits for its reader, if it has one.
+      if (answer?.complete !== true || !answer.readableDidRead) cut(outgoing, answer, timedOut('BODY'));
     });
     limitConnecting(outgoing, isSecure);
     outgoing.end(body);

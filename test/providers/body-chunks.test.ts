@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
-import { type AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, Socket } from 'node:net';
 import { type Duplex, PassThrough, Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as nextRound } from 'node:timers/promises';
@@ -238,6 +238,38 @@ test('silence within an answer is told as such', SOON, async (t) => {
   const { chunks, connection } = await answerInParts(t, { sent: 2 });
   connection.emit('timeout');
   await assert.rejects(rest(chunks), { kind: 'timeout' });
+});
+
+test('silence after an answer that nobody reads closes its connection', SOON, async (t) => {
+  const upstream = await serve(t, { answer: (_request, response) => void response.end('no such model') });
+  await ask(upstream);
+  const [connection] = upstream.connections;
+  assert.ok(connection);
+  for (let round = 0; round < 20; round += 1) await nextRound();
+  assert.equal(connection.destroyed, false);
+  connection.emit('timeout');
+  assert.equal(connection.destroyed, true);
+});
+
+test('what is left of a request goes when its answer is over', SOON, async (t) => {
+  // It reads no more than the head.
+  const deaf = createServer((connection) => {
+    t.after(() => connection.destroy());
+    connection.once('data', () => {
+      connection.pause();
+      connection.write('HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno');
+    });
+  }).listen(0, '127.0.0.1');
+  t.after(() => deaf.close());
+  await once(deaf, 'listening');
+  const { port } = deaf.address() as AddressInfo;
+  const { agents, connections } = await serve(t);
+  const fetch = createUpstreamFetch({ maxBytes: 1 << 24, signal: never, agents });
+  const response = await fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: Buffer.alloc(32 << 20) });
+  const [connection] = connections;
+  assert.ok(connection && connection.writableLength > 1 << 20, 'the server took all of it');
+  assert.equal(await response.text(), 'no');
+  while (!connection.destroyed) await nextRound();
 });
 
 // As much as Node reads at a time.
