@@ -1,7 +1,7 @@
 /** One request and its answer, as endpoints see them, and how they are written. */
 import { ServerResponse } from 'node:http';
-import { Socket } from 'node:net';
 import type { Request, Response } from 'express';
+import { isOfNode } from '../core/connection.js';
 import type { Surface } from './errors.js';
 
 /** One request and its answer. */
@@ -24,7 +24,7 @@ const { write: nodesWrite, end: nodesEnd } = ServerResponse.prototype;
  * host's middleware may keep what it is given, and so may what a host has in place of connections.
  */
 export function isWrittenStraight({ write, end, req }: Response): boolean {
-  return write === nodesWrite && end === nodesEnd && req.socket instanceof Socket;
+  return write === nodesWrite && end === nodesEnd && isOfNode(req.socket);
 }
 
 /** Sends a JSON answer. */

@@ -1,8 +1,7 @@
 /** Bodies read chunk by chunk, and the memory they were read into. */
 import type { IncomingMessage } from 'node:http';
-import { Socket } from 'node:net';
 import { finished, type Readable } from 'node:stream';
-import { TLSSocket } from 'node:tls';
+import { isOfNode } from '../core/connection.js';
 import { giveBack } from '../core/memory.js';
 
 /**
@@ -45,16 +44,6 @@ export async function* chunksOf(body: Readable): AsyncGenerator<Buffer, void> {
   }
 }
 
-const SOCKETS: ReadonlySet<unknown> = new Set([Socket, TLSSocket]);
-
-/**
- * Whether Node itself read an answer from the network. What a host's own tunnel or a mock in a connection's place hands
- * on may lie in memory that others look at.
- */
-export function isOfNode({ socket }: IncomingMessage): boolean {
-  return SOCKETS.has(socket?.constructor);
-}
-
 /** Whether Node copies bodies out of what it reads from a connection: known once the first have arrived. */
 let copiesBodies: boolean | undefined;
 
@@ -63,8 +52,8 @@ let copiesBodies: boolean | undefined;
  * leaving it to a garbage collection: it is as much again as the answer. The answer waits to be resumed.
  */
 export function freeReadings(incoming: IncomingMessage): void {
-  if (!isOfNode(incoming)) return;
   const { socket } = incoming;
+  if (!isOfNode(socket)) return;
   const [parser] = socket.listeners('data');
   let parsed: Buffer | undefined;
   let isOurs = false;

@@ -3,10 +3,10 @@
  * with our own words. Adapters hand it to their vendor's SDK.
  */
 import type { IncomingMessage } from 'node:http';
+import { isOfNode } from '../core/connection.js';
 import { giveBack } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
-import { isOfNode } from './body-chunks.js';
 import type { ReadingLine } from './reading-line.js';
 import { readRest } from './rest-of-body.js';
 import { networkFailure } from './upstream-failure.js';
@@ -114,7 +114,7 @@ function plainAnswer(incoming: IncomingMessage): Answer {
     statusText,
     headers,
     body,
-    isOurs: isOfNode(incoming),
+    isOurs: isOfNode(incoming.socket),
     discard: () => void incoming.destroy(),
     keep: () => {
       isKept = true;

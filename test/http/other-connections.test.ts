@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { IncomingMessage, type RequestListener, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import { type Duplex, Writable } from 'node:stream';
 import { test } from 'node:test';
 import { filesystem } from '../../src/storage/filesystem.js';
@@ -18,7 +19,33 @@ const picture = await noise(EDGE);
 /** What stands in place of a connection; it keeps what it is given, and not copies of it. */
 type Keeper = (kept: Uint8Array[]) => object;
 
+/** Heads are text; what is bytes is not copied. */
+function bytesOf(chunk: Uint8Array | string): Uint8Array {
+  return typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+}
+
+/** A connection to nobody. */
+class KeepingSocket extends Socket {
+  readonly #kept: Uint8Array[];
+
+  constructor(kept: Uint8Array[]) {
+    super();
+    this.#kept = kept;
+  }
+
+  override _write(chunk: Uint8Array | string, _encoding: BufferEncoding, done: () => void): void {
+    this.#kept.push(bytesOf(chunk));
+    done();
+  }
+
+  override _writev(chunks: { readonly chunk: Uint8Array | string }[], done: () => void): void {
+    for (const { chunk } of chunks) this.#kept.push(bytesOf(chunk));
+    done();
+  }
+}
+
 const KEEPERS = {
+  'a connection of a kind of its own': (kept) => new KeepingSocket(kept),
   'a stream that keeps what it is given': (kept) =>
     new Writable({
       highWaterMark: 64 * 1024 * 1024,
@@ -35,7 +62,7 @@ const KEEPERS = {
     uncork: () => undefined,
     destroy: () => undefined,
     write(chunk: Uint8Array | string, encoding?: unknown, done?: unknown) {
-      kept.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+      kept.push(bytesOf(chunk));
       for (const told of [encoding, done]) if (typeof told === 'function') told();
     },
   }),
