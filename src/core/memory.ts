@@ -1,4 +1,6 @@
 /** Memory of pictures: cleaned where they lie, and given back at once instead of at some later garbage collection. */
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 
 // Below, what giving back costs is more than what it saves. TLS brings 16 KB at a time.
@@ -61,4 +63,15 @@ export function joinParts(parts: readonly Uint8Array[]): Uint8Array {
   whole.set(before);
   whole.set(after, length - after.length);
   return whole;
+}
+
+const OF_NODE: ReadonlySet<unknown> = new Set([Socket, TLSSocket]);
+
+/**
+ * Whether something is a connection of Node's own and of no kind derived from that. Only there is memory nobody else's
+ * that was read from the network, or free again that was written to it: a host's tunnel, or a mock in its tests, may
+ * share it or keep it.
+ */
+export function isOfNode(connection: Socket | null | undefined): boolean {
+  return OF_NODE.has(connection?.constructor);
 }

@@ -1,7 +1,7 @@
 /** One request and its answer, as endpoints see them, and how they are written. */
 import { ServerResponse } from 'node:http';
 import type { Request, Response } from 'express';
-import { isOfNode } from '../core/connection.js';
+import { isOfNode } from '../core/memory.js';
 import type { Surface } from './errors.js';
 
 /** One request and its answer. */

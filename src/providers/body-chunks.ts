@@ -1,8 +1,7 @@
 /** Bodies read chunk by chunk, and the memory they were read into. */
 import type { IncomingMessage } from 'node:http';
 import { finished, type Readable } from 'node:stream';
-import { isOfNode } from '../core/connection.js';
-import { giveBack } from '../core/memory.js';
+import { giveBack, isOfNode } from '../core/memory.js';
 
 /**
  * A body's chunks as they arrived; reading a stream by `for await` puts those together, in memory of their own, that

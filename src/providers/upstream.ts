@@ -3,8 +3,7 @@
  * with our own words. Adapters hand it to their vendor's SDK.
  */
 import type { IncomingMessage } from 'node:http';
-import { isOfNode } from '../core/connection.js';
-import { giveBack } from '../core/memory.js';
+import { giveBack, isOfNode } from '../core/memory.js';
 import { takeTurn } from '../core/wait.js';
 import { isProviderError, ProviderError } from '../errors.js';
 import type { ReadingLine } from './reading-line.js';
